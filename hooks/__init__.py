@@ -1,0 +1,1 @@
+"""The decisions: pure stages that Metacontroller calls, and the admission webhook."""

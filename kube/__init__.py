@@ -1,0 +1,1 @@
+"""The Kubernetes side: object types, CRD schemas, the API client."""

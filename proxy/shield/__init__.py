@@ -1,0 +1,1 @@
+"""The origin shield: the one place that asks upstream registries, once for each digest."""

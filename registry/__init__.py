@@ -1,0 +1,1 @@
+"""The OCI side: names, digests, manifests, a distribution client, the image layout folder, copies."""
