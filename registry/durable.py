@@ -1,0 +1,78 @@
+"""Files that survive a power cut and are shared by threads and processes: folders, whole-file writes, locks."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents so that they survive a power cut."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace a file so that readers see either all of the old bytes or all of the new ones.
+
+    One writer at a time: hold a lock. The new file's time is always later than the old one's, so that a reader who
+    remembers the time never misses a change, however coarse the clock of the file system is.
+    """
+    fresh = path.with_name(f".{path.name}.new")
+    with fresh.open("wb") as file:
+        file.write(content)
+        file.flush()
+        with suppress(FileNotFoundError):
+            _set_later(file.fileno(), path.stat().st_mtime_ns)
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    sync_folder(path.parent)
+
+
+@contextmanager
+def locked(path: Path, *, exclusive: bool, wait: bool = True) -> Iterator[None]:
+    """Hold a lock on the file `path`, shared or exclusive, against threads and processes alike.
+
+    Raises BlockingIOError when it is held otherwise and `wait` is false.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(fd, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(fd)
+
+
+def names_file(path: Path, fd: int) -> bool:
+    """Whether `path` still names the open file `fd`."""
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def file_size(path: Path) -> int | None:
+    """Bytes in a file; None when there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def _set_later(fd: int, than: int) -> None:
+    now = os.fstat(fd).st_mtime_ns
+    if now <= than:
+        os.utime(fd, ns=(than + 1, than + 1))
