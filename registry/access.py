@@ -1,0 +1,66 @@
+"""Which credentials open which repository: anonymous first, then the keyring's, and what worked is remembered."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from registry.credentials import Credentials, Keyring
+from registry.errors import NotFound, RateLimited, RegistryError, Unauthorized
+from registry.reference import Reference
+
+T = TypeVar("T")
+_REMEMBERED = 4096
+_TELLING = (RateLimited, NotFound, Unauthorized)
+
+
+class Access:
+    """Tries what an image may be opened with. `keyring` is asked only when asking anonymously did not do."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+        self._worked: OrderedDict[str, Credentials | None] = OrderedDict()
+        self._guard = threading.Lock()
+
+    def attempt(self, reference: Reference, ask: Callable[[Credentials | None], T]) -> T:
+        """The result of the first `ask(credentials)` that is not refused.
+
+        Refused means Unauthorized, NotFound (many registries hide what is private) or RateLimited; any other error is
+        raised at once. When all are refused, raises the error that says most. NotFound from what opened the repository
+        before is final.
+        """
+        refused: list[RegistryError] = []
+        for credentials, trusted in self._candidates(reference):
+            try:
+                result = ask(credentials)
+            except (Unauthorized, NotFound, RateLimited) as error:
+                refused.append(error)
+                if trusted and isinstance(error, NotFound):
+                    break
+            else:
+                self._remember(reference, credentials)
+                return result
+        raise min(refused, key=lambda error: _TELLING.index(type(error)))
+
+    def _candidates(self, reference: Reference) -> Iterator[tuple[Credentials | None, bool]]:
+        """Credentials to try, each with whether it opened this repository before."""
+        with self._guard:
+            known = reference.name in self._worked
+            before = self._worked.get(reference.name)
+        if before is None:
+            yield None, known
+            yield from ((one, False) for one in self._keyring(reference))
+            return
+        offered = list(self._keyring(reference))
+        if before in offered:
+            offered.remove(before)
+            yield before, True
+        yield None, False
+        yield from ((one, False) for one in offered)
+
+    def _remember(self, reference: Reference, credentials: Credentials | None) -> None:
+        with self._guard:
+            self._worked[reference.name] = credentials
+            self._worked.move_to_end(reference.name)
+            while len(self._worked) > _REMEMBERED:
+                self._worked.popitem(last=False)

@@ -1,0 +1,132 @@
+"""A blob as it comes, whole though the connection breaks (distribution-spec, "Pulling blobs"; RFC 9110, Range)."""
+
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Self
+
+from werkzeug.http import parse_content_range_header
+
+from registry.digest import Digest
+from registry.errors import Corrupt, ServerFailure, Unreachable
+from registry.failures import raise_for
+from registry.response import PIECE, Response
+from registry.retries import Retries
+
+_BREAKS = 5
+_PROGRESS = 8 << 20
+
+
+class BlobStream:
+    """The bytes of one blob from `start` on; iterate it once.
+
+    `size` is that of the whole blob in bytes, None while the registry does not tell. A break is resumed where it
+    happened, at most 5 times without 8 MiB of progress. Raises Unreachable when that is not enough, Corrupt when the
+    blob changes in between. The digest is not checked here: see `registry.verify`.
+    """
+
+    def __init__(self, digest: Digest, start: int, request: Callable[[int], Response], retries: Retries) -> None:
+        self.digest = digest
+        self.size: int | None = None
+        self._position = start
+        self._request = request
+        self._retries = retries
+        self._response: Response | None = None
+        self._skip = 0
+        self._open()
+
+    def __iter__(self) -> Iterator[bytes]:
+        breaks, mark = 0, self._position
+        while True:
+            try:
+                yield from self._rest()
+            except Unreachable:
+                breaks = breaks + 1 if self._position - mark < _PROGRESS else 1
+                mark = self._position
+                if breaks > _BREAKS:
+                    raise
+                self._retries.sleep(self._retries.pause(breaks))
+                self._open()
+            else:
+                return
+
+    def close(self) -> None:
+        """Stop, and free the connection."""
+        if self._response:
+            self._response.close()
+            self._response = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _rest(self) -> Iterator[bytes]:
+        if self._response is None:
+            return
+        for piece in self._response.pieces(PIECE):
+            skipped = min(self._skip, len(piece))
+            self._skip -= skipped
+            rest = piece[skipped:] if skipped else piece
+            self._position += len(rest)
+            if rest:
+                yield rest
+        self._ended()
+
+    def _ended(self) -> None:
+        self.close()
+        if self.size is not None and self._position < self.size:
+            raise Unreachable(f"blob {self.digest} ended after {self._position} of {self.size} bytes")
+
+    def _open(self) -> None:
+        self.close()
+        if self._position and self._position == self.size:
+            return
+        response = self._request(self._position)
+        try:
+            self._accept(response)
+        except BaseException:
+            response.close()
+            raise
+
+    def _accept(self, response: Response) -> None:
+        if response.status == 416:
+            self._past_the_end(response)
+            response.discard()
+            return
+        raise_for(response, f"blob {self.digest}")
+        first, size = _extent(response)
+        self._learn(size, response.address.host)
+        if first > self._position:
+            raise ServerFailure(
+                f"{response.address.host} sent blob {self.digest} from byte {first}, not {self._position}"
+            )
+        self._skip = self._position - first
+        self._response = response
+
+    def _past_the_end(self, response: Response) -> None:
+        content_range = parse_content_range_header(response.headers.get("Content-Range"))
+        size = content_range.length if content_range else None
+        if size is None:
+            # Nothing more is there, and nobody says whether that is right: the digest will.
+            return
+        self._learn(size, response.address.host)
+        if self._position > size:
+            raise Corrupt(f"blob {self.digest} has {size} bytes at {response.address.host}, fewer than already read")
+
+    def _learn(self, size: int | None, host: str) -> None:
+        if size is not None and self.size not in (None, size):
+            raise Corrupt(f"blob {self.digest} changed its size at {host} from {self.size} to {size} bytes")
+        self.size = self.size if size is None else size
+
+
+def _extent(response: Response) -> tuple[int, int | None]:
+    """The first byte that an answer holds, and the size of the whole blob where it is told."""
+    if response.status != 206:
+        return 0, response.length
+    content_range = parse_content_range_header(response.headers.get("Content-Range"))
+    if content_range is None or content_range.start is None or content_range.units != "bytes":
+        raise ServerFailure(f"{response.address.host} answered a range without saying which")
+    return content_range.start, content_range.length

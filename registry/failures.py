@@ -1,0 +1,116 @@
+"""From an HTTP answer to the error tree (distribution-spec, "Error Codes")."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+from registry.errors import NotFound, RateLimited, RegistryError, ServerFailure, StoreFull, Unauthorized, Unsupported
+from registry.redact import redact
+from registry.response import Response
+
+_MAX_BODY = 64 * 1024
+_LONGEST_WAIT = 24 * 3600.0
+_NO_SPACE = ("no space left on device", "storage quota", "will exceed the configured upper limit")
+_BY_CODE: dict[str, type[RegistryError]] = {
+    "TOOMANYREQUESTS": RateLimited,
+    "UNAUTHORIZED": Unauthorized,
+    "DENIED": Unauthorized,
+    "NAME_UNKNOWN": NotFound,
+    "MANIFEST_UNKNOWN": NotFound,
+    "BLOB_UNKNOWN": NotFound,
+    "UNSUPPORTED": Unsupported,
+}
+_BY_STATUS: dict[int, type[RegistryError]] = {
+    401: Unauthorized,
+    403: Unauthorized,
+    404: NotFound,
+    405: Unsupported,
+    408: ServerFailure,
+    410: NotFound,
+    425: ServerFailure,
+    429: RateLimited,
+    451: Unauthorized,
+    507: StoreFull,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What the body of an error says: the spec's `code` and a `message` fit to be shown; both may be empty."""
+
+    code: str = ""
+    message: str = ""
+    full: bool = False
+
+
+def raise_for(response: Response, what: str) -> None:
+    """Return when the answer is a success (2xx); else close it and raise the error that it stands for.
+
+    `what` begins the message: "manifest of docker.io/library/nginx:1".
+    """
+    if response.status < 300:
+        return
+    complaint = read_complaint(response.beginning(_MAX_BODY))
+    kind = error_kind(response.status, complaint, elsewhere=response.redirected)
+    said = ": ".join(part for part in (complaint.code, complaint.message) if part)
+    message = f"{what}: {response.address.host} answered {response.status}" + (f" ({said})" if said else "")
+    raise kind(message + _advice(kind, response.status), retry_after=retry_after(response.headers))
+
+
+def error_kind(status: int, complaint: Complaint, *, elsewhere: bool = False) -> type[RegistryError]:
+    """The error for a status and what the body said; `elsewhere`: the answer came from where a redirect led to."""
+    if complaint.full and status >= 400:
+        return StoreFull
+    if elsewhere and status in (400, 401, 403):
+        # A presigned address that its storage refuses: no credentials of ours were asked there.
+        return ServerFailure
+    if 400 <= status < 500 and complaint.code in _BY_CODE:
+        return _BY_CODE[complaint.code]
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    return RegistryError if 400 <= status < 500 else ServerFailure
+
+
+def read_complaint(body: bytes) -> Complaint:
+    """The first error of a registry's error body; empty for HTML and whatever else a proxy may answer."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return Complaint(full=_is_full(body.decode("utf-8", "replace")))
+    errors = document.get("errors") if isinstance(document, dict) else None
+    first = errors[0] if isinstance(errors, list) and errors else document
+    if not isinstance(first, dict):
+        return Complaint()
+    code = first.get("code")
+    message = first.get("message") or first.get("details") or first.get("error_description") or ""
+    return Complaint(
+        code=redact(code, 40) if isinstance(code, str) else "",
+        message=redact(message) if isinstance(message, str) else "",
+        full=_is_full(body.decode("utf-8", "replace")),
+    )
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that `Retry-After` asks to wait, written as seconds or as a date; None without a usable one."""
+    text = headers.get("Retry-After", "").strip()
+    if not text:
+        return None
+    try:
+        seconds = float(text) if text.isdecimal() else parsedate_to_datetime(text).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return None
+    return min(max(seconds, 0.0), _LONGEST_WAIT)
+
+
+def _is_full(text: str) -> bool:
+    return any(words in text for words in _NO_SPACE)
+
+
+def _advice(kind: type[RegistryError], status: int) -> str:
+    if kind is Unauthorized and status == 401:
+        return "; there is no such repository, or it needs other credentials (imagePullSecrets)"
+    if kind is ServerFailure and status < 500:
+        return "; that is no answer of a registry"
+    return ""

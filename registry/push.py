@@ -1,0 +1,130 @@
+"""The writing half of the distribution API (distribution-spec, "Push" and "Content Management")."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from registry.address import Address
+from registry.credentials import Credentials
+from registry.digest import Digest
+from registry.errors import Corrupt, RegistryError, ServerFailure
+from registry.failures import raise_for
+from registry.manifest import Descriptor, Manifest
+from registry.reference import Reference
+from registry.response import Response
+from registry.transport import Transport
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An upload session that a registry has opened, and the credentials that opened it."""
+
+    host: str
+    target: str
+    scope: str
+    credentials: Credentials | None
+
+
+def begin(transport: Transport, reference: Reference, credentials: Credentials | None) -> Upload:
+    """Open an upload session for a blob."""
+    path, scope = f"/v2/{reference.repository}/blobs/uploads/", _scope(reference)
+    with transport.send("POST", reference.host, path, credentials=credentials, scope=scope) as response:
+        raise_for(response, f"upload to {reference.name}")
+        return _upload(response, reference, credentials)
+
+
+def finish(transport: Transport, upload: Upload, descriptor: Descriptor, pieces: Iterable[bytes]) -> None:
+    """Send the whole blob in one request; raises Corrupt when `pieces` are not as long as the descriptor says."""
+    joint = "&" if "?" in upload.target else "?"
+    with transport.send(
+        "PUT",
+        upload.host,
+        f"{upload.target}{joint}digest={descriptor.digest}",
+        headers={"Content-Type": "application/octet-stream"},
+        body=_Pieces(pieces, descriptor) if descriptor.size else b"".join(pieces),
+        credentials=upload.credentials,
+        scope=upload.scope,
+    ) as response:
+        raise_for(response, f"upload of blob {descriptor.digest}")
+
+
+def mount(
+    transport: Transport, reference: Reference, digest: Digest, source: str, credentials: Credentials | None
+) -> bool:
+    """Mount a blob of repository `source`; a registry that will not opens a session instead, which is cancelled."""
+    scope = f"{_scope(reference)} repository:{source}:pull"
+    with transport.send(
+        "POST",
+        reference.host,
+        f"/v2/{reference.repository}/blobs/uploads/",
+        params={"mount": str(digest), "from": source},
+        credentials=credentials,
+        scope=scope,
+    ) as response:
+        raise_for(response, f"mount of blob {digest} into {reference.name}")
+        if response.status == 201:
+            return True
+        upload = _upload(response, reference, credentials)
+    transport.send("DELETE", upload.host, upload.target, credentials=credentials, scope=scope).discard()
+    return False
+
+
+def manifest(transport: Transport, reference: Reference, content: Manifest, credentials: Credentials | None) -> None:
+    """Put a manifest's bytes under the tag, or under its digest; what the registry calls it is compared."""
+    with transport.send(
+        "PUT",
+        reference.host,
+        f"/v2/{reference.repository}/manifests/{reference.tag or content.digest}",
+        headers={"Content-Type": content.media_type},
+        body=content.raw,
+        credentials=credentials,
+        scope=_scope(reference),
+    ) as response:
+        raise_for(response, f"push of manifest {reference}")
+        claimed = response.headers.get("Docker-Content-Digest", "").strip()
+        if claimed.startswith(f"{content.digest.algorithm}:") and claimed != str(content.digest):
+            raise Corrupt(f"{reference.host} stored manifest {content.digest} as {claimed[:140]}")
+
+
+def delete(transport: Transport, reference: Reference, credentials: Credentials | None) -> None:
+    """Remove a tag, or the manifest when the reference has none: deleting a digest takes its other tags along."""
+    path = f"/v2/{reference.repository}/manifests/{reference.tag or reference.target}"
+    scope = f"repository:{reference.repository}:delete"
+    with transport.send("DELETE", reference.host, path, credentials=credentials, scope=scope) as response:
+        raise_for(response, f"removal of {reference}")
+
+
+def _scope(reference: Reference) -> str:
+    return f"repository:{reference.repository}:pull,push"
+
+
+def _upload(response: Response, reference: Reference, credentials: Credentials | None) -> Upload:
+    location = response.headers.get("Location")
+    if not location:
+        raise ServerFailure(f"{reference.host} opened an upload without saying where")
+    target = Address.parse(location, response.address)
+    if target.origin == response.address.origin:
+        return Upload(reference.host, target.target, _scope(reference), credentials)
+    if target.scheme != "https":
+        raise RegistryError(f"{reference.host} wants the upload at {target}, which is another host without TLS")
+    return Upload(target.host, target.target, "", None)
+
+
+class _Pieces:
+    """A request body with a length, which holds its source to it."""
+
+    def __init__(self, pieces: Iterable[bytes], descriptor: Descriptor) -> None:
+        self._pieces = pieces
+        self._descriptor = descriptor
+
+    def __len__(self) -> int:
+        return self._descriptor.size
+
+    def __iter__(self) -> Iterator[bytes]:
+        sent, size = 0, self._descriptor.size
+        for piece in self._pieces:
+            sent += len(piece)
+            if sent > size:
+                raise Corrupt(f"blob {self._descriptor.digest} has more than the {size} bytes of its descriptor")
+            yield piece
+        if sent < size:
+            raise Corrupt(f"blob {self._descriptor.digest} ended after {sent} of {size} bytes")

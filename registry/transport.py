@@ -1,0 +1,259 @@
+"""HTTP to registries, and the only place that speaks it: TLS, redirects, authentication, retries.
+
+Answers come back whatever their status; what did not answer raises Unreachable or TLSFailure. `raise_for` turns a
+status into the error that it stands for.
+"""
+
+import ipaddress
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlencode
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
+
+from registry.address import MAX_REDIRECTS, REDIRECTS, Address, endpoint, named, redirected, travelling
+from registry.authorization import Authorization, TokenQuestion
+from registry.credentials import Credentials
+from registry.errors import ServerFailure
+from registry.failures import raise_for
+from registry.network import failure
+from registry.response import Response, TimedOut
+from registry.retries import NO_RETRIES, Retries
+from registry.tokens import Purpose, Tokens
+
+__all__ = [
+    "NO_RETRIES",
+    "HostSettings",
+    "Response",
+    "Retries",
+    "TimedOut",
+    "Timeouts",
+    "Transport",
+    "host_settings",
+    "raise_for",
+]
+
+CONNECTIONS = 64
+_HOSTS = 64
+_REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+_AUTH_ROUNDS = 2
+
+# urllib3 writes whole URLs there, and the query of a presigned URL is a credential.
+logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
+logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
+
+
+@dataclass(frozen=True, slots=True)
+class HostSettings:
+    """How one host is spoken to. A `ca_file` (PEM) is then all that is trusted for it."""
+
+    plain_http: bool = False
+    ca_file: str | Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds to wait for a connection, and for the next bytes on it."""
+
+    connect: float = 3.0
+    read: float = 30.0
+
+
+class Sized(Protocol):
+    """A body that is streamed: iterated once, `len()` bytes in all."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[bytes]: ...
+
+
+def host_settings(
+    plain_http: Iterable[str] = (), ca_files: Mapping[str, str | Path] | None = None
+) -> Callable[[str], HostSettings]:
+    """Settings by host (`name` or `name:port`, as in references); every other host is spoken to with TLS."""
+    plain, files = frozenset(plain_http), dict(ca_files or {})
+    return lambda host: HostSettings(host in plain, files.get(host))
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One request as it was asked for, before redirects and authentication."""
+
+    method: str
+    address: Address
+    headers: Mapping[str, str]
+    body: bytes | Sized | None = None
+
+
+class Transport:
+    """Connections to all registries; threads share one. `settings` is asked for each host, so it may change."""
+
+    def __init__(
+        self,
+        settings: Callable[[str], HostSettings] = host_settings(),  # noqa: B008  a pure value
+        *,
+        timeouts: Timeouts = Timeouts(),
+        retries: Retries = Retries(),  # noqa: B008  a frozen value
+        user_agent: str = "kuik",
+    ) -> None:
+        self._settings = settings
+        self._timeouts = timeouts
+        self.retries = retries
+        self._user_agent = user_agent
+        self._adapter = HTTPAdapter(pool_connections=_HOSTS, pool_maxsize=CONNECTIONS)
+        self._authorization = Authorization(self._ask, self._is_plain, Tokens())
+
+    def send(  # noqa: PLR0913  one request has this many parts; all but three are optional
+        self,
+        method: str,
+        host: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        body: bytes | Sized | None = None,
+        credentials: Credentials | None = None,
+        scope: str | None = None,
+    ) -> Response:
+        """Send one request to a registry (`docker.io` and the like) and give back its answer, whatever the status.
+
+        `path` begins with a slash and may hold a query; `scope` is the token scope it needs, such as
+        `repository:library/nginx:pull`. GET and HEAD follow redirects. An `Authorization` in `headers` is sent as it
+        is, and challenges are then left to the caller. Raises Unreachable, TLSFailure, and Unauthorized or
+        RateLimited when a token server says so.
+        """
+        call = _Call(method, self._address(host, path, params), self._headers(headers), body)
+        repeatable = method in _REPEATABLE and (body is None or isinstance(body, bytes))
+        retries = self.retries if repeatable else NO_RETRIES
+        if any(name.lower() == "authorization" for name in call.headers):
+            return retries.run(lambda: self._follow(call))
+        purpose = Purpose(host, scope or "", credentials)
+        return retries.run(lambda: self._authorized(call, purpose))
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        self._adapter.close()
+
+    def _authorized(self, call: _Call, purpose: Purpose) -> Response:
+        header = self._authorization.known(purpose)
+        response = self._follow(_with_authorization(call, header))
+        for _ in range(_AUTH_ROUNDS):
+            if call.body is not None and not isinstance(call.body, bytes):
+                return response
+            asking = response if response.status == 401 else self._reluctant(response, purpose, header)
+            if asking is None or asking.redirected:
+                return response
+            answer = self._authorization.answer(asking, purpose, header)
+            if answer is None or answer == header:
+                return response
+            response.discard()
+            header = answer
+            response = self._follow(_with_authorization(call, header))
+        return response
+
+    def _reluctant(self, response: Response, purpose: Purpose, header: str | None) -> Response | None:
+        """The challenge behind a plain refusal: some registries hide what is private instead of asking who it is."""
+        if header or not purpose.credentials or response.status not in (403, 404):
+            return None
+        address = Address(response.address.scheme, response.address.host, "/v2/")
+        ping = self._follow(_Call("GET", address, self._headers(None)))
+        ping.discard()
+        return ping if ping.status == 401 else None
+
+    def _follow(self, call: _Call) -> Response:
+        address, headers = call.address, dict(call.headers)
+        for hops in range(MAX_REDIRECTS + 1):
+            response = self._once(replace(call, address=address, headers=headers))
+            response.redirected = hops > 0 and address.origin != call.address.origin
+            if response.status not in REDIRECTS or call.method not in ("GET", "HEAD"):
+                return response
+            response.discard()
+            target = redirected(address, response.headers.get("Location"), self._is_plain)
+            headers, address = travelling(headers, address, target), target
+        raise ServerFailure(f"{call.address.host} redirects more than {MAX_REDIRECTS} times")
+
+    def _once(self, call: _Call) -> Response:
+        host = call.address.host
+        prepared = requests.Request(call.method, call.address.url, dict(call.headers), data=call.body).prepare()
+        settings = self._settings(named(host))
+        try:
+            answer = self._adapter.send(
+                prepared,
+                stream=True,
+                timeout=(self._timeouts.connect, self._timeouts.read),
+                verify=str(settings.ca_file) if settings.ca_file else _default_trust(),
+                proxies=_proxies(call.address),
+            )
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            raise failure(error, host, timed_out=isinstance(error, requests.Timeout)) from None
+        return Response(
+            answer.status_code, answer.headers, _Wire(answer, host), method=call.method, address=call.address
+        )
+
+    def _ask(self, question: TokenQuestion) -> Response:
+        headers = dict(self._headers({"Accept": "application/json"}))
+        if question.basic:
+            headers["Authorization"] = question.basic
+        if question.form is not None:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        return self._follow(_Call("POST" if question.form else "GET", question.address, headers, question.form))
+
+    def _address(self, host: str, path: str, params: Mapping[str, str] | None) -> Address:
+        scheme = "http" if self._is_plain(host) else "https"
+        query = ("&" if "?" in path else "?") + urlencode(params) if params else ""
+        return Address.parse(f"{scheme}://{endpoint(host)}{path}{query}")
+
+    def _is_plain(self, host: str) -> bool:
+        return self._settings(named(host)).plain_http
+
+    def _headers(self, headers: Mapping[str, str] | None) -> Mapping[str, str]:
+        # Blobs are named by the digest of their bytes as stored, so nothing may compress them on the way.
+        return {"User-Agent": self._user_agent, "Accept": "*/*", "Accept-Encoding": "identity", **(headers or {})}
+
+
+class _Wire:
+    """The body of an answer, as it comes from the socket."""
+
+    def __init__(self, answer: requests.Response, host: str) -> None:
+        self._answer = answer
+        self._host = host
+
+    def read(self, size: int) -> bytes:
+        try:
+            return bytes(self._answer.raw.read1(size, decode_content=False) or b"")
+        except urllib3.exceptions.HTTPError as error:
+            timed_out = isinstance(error, urllib3.exceptions.TimeoutError)
+            raise failure(error, self._host, timed_out=timed_out) from None
+
+    def close(self) -> None:
+        self._answer.close()
+
+
+def _with_authorization(call: _Call, header: str | None) -> _Call:
+    return replace(call, headers={**call.headers, "Authorization": header}) if header else call
+
+
+def _default_trust() -> str | bool:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        if path := os.environ.get(name):
+            return path
+    return True
+
+
+def _proxies(address: Address) -> dict[str, str]:
+    """The proxy that the environment names for this address; what is on this machine is always asked directly."""
+    name = address.host.rpartition("]")[0].lstrip("[") or address.host.partition(":")[0]
+    if name == "localhost" or name.endswith(".localhost"):
+        return {}
+    try:
+        if ipaddress.ip_address(name).is_loopback:
+            return {}
+    except ValueError:
+        pass
+    return dict(get_environ_proxies(address.url))
