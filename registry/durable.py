@@ -1,10 +1,15 @@
 """Files that survive a power cut and are shared by threads and processes: folders, whole-file writes, locks."""
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from registry.errors import RegistryError, StoreFull
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def make_folder(path: Path) -> None:
@@ -54,6 +59,17 @@ def locked(path: Path, *, exclusive: bool, wait: bool = True) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+@contextmanager
+def storing(what: str) -> Iterator[None]:
+    """Give a failure of the file system its type: StoreFull, or RegistryError with the system's words."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StoreFull(f"no room left to store {what}") from error
+        raise RegistryError(f"cannot store {what}: {error.strerror or error}") from error
 
 
 def names_file(path: Path, fd: int) -> bool:

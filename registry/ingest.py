@@ -4,23 +4,18 @@ What arrives is written to a partial file named by the digest, under an exclusiv
 respect alike. Whoever dies in the middle leaves a partial file that a later ingest resumes.
 """
 
-import errno
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from registry.digest import Digest
-from registry.durable import file_size, make_folder, names_file, sync_folder
-from registry.errors import Corrupt, RegistryError, StoreFull
+from registry.durable import file_size, make_folder, names_file, storing, sync_folder
+from registry.errors import Corrupt
 
 PIECE = 1 << 20
 """Bytes read at once: large pieces keep Python out of the way (hashing and I/O release the GIL)."""
-
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Ingest:
@@ -41,7 +36,7 @@ class Ingest:
         self._hasher = digest.hasher()
         self._fd = -1
         try:
-            with _typed(digest):
+            with storing(f"blob {digest}"):
                 self._open()
         except BaseException:
             self.close()
@@ -57,7 +52,7 @@ class Ingest:
         if self.size is not None and self.offset + len(piece) > self.size:
             self._refuse(f"blob {self.digest} has more than its {self.size} bytes")
         rest = memoryview(piece)
-        with _typed(self.digest):
+        with storing(f"blob {self.digest}"):
             while rest:
                 written = os.write(self._fd, rest)
                 self._hasher.update(rest[:written])
@@ -66,7 +61,7 @@ class Ingest:
 
     def restart(self) -> None:
         """Forget the bytes that are there and begin at zero."""
-        with _typed(self.digest):
+        with storing(f"blob {self.digest}"):
             os.ftruncate(self._fd, 0)
             os.lseek(self._fd, 0, os.SEEK_SET)
         self._hasher = self.digest.hasher()
@@ -83,13 +78,19 @@ class Ingest:
             self._refuse(f"blob {self.digest} came with {self.offset} bytes instead of {self.size}")
         if not self.digest.matches(self._hasher):
             self._refuse(f"{self.offset} bytes that came as blob {self.digest} have another digest")
-        with _typed(self.digest):
+        with storing(f"blob {self.digest}"):
             os.fsync(self._fd)
             make_folder(self._final.parent)
             self._partial.replace(self._final)
             sync_folder(self._final.parent)
         self.done = True
         self.close()
+
+    def discard(self) -> None:
+        """Delete what came so far, which proved wrong, and let the next one begin at zero."""
+        if self._fd >= 0:
+            self._partial.unlink(missing_ok=True)
+            self.close()
 
     def close(self) -> None:
         """Let the next one in. Safe to call again."""
@@ -135,8 +136,7 @@ class Ingest:
             self.restart()
 
     def _refuse(self, message: str) -> None:
-        self._partial.unlink(missing_ok=True)
-        self.close()
+        self.discard()
         raise Corrupt(message)
 
 
@@ -157,13 +157,3 @@ def discard_partial(path: Path, before: float) -> int:
     finally:
         os.close(fd)
     return seen.st_size
-
-
-@contextmanager
-def _typed(digest: Digest) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise StoreFull(f"no room left to store blob {digest}") from error
-        raise RegistryError(f"cannot store blob {digest}: {error.strerror}") from error

@@ -1,0 +1,146 @@
+"""The two places that images are copied to: an image layout folder, and a registry."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import replace
+
+from registry.client import Client
+from registry.contents import Contents
+from registry.copy import Fetch
+from registry.digest import Digest
+from registry.errors import Corrupt, NotFound, ServerFailure
+from registry.ingest import Ingest
+from registry.layout import Layout
+from registry.manifest import Descriptor, Manifest, parse_manifest
+from registry.proxied import proxied
+from registry.reference import Reference
+from registry.verify import verified
+
+
+class LayoutTarget:
+    """Keeps images in an image layout, under their own names."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def copying(self) -> AbstractContextManager[None]:
+        return self._layout.copying()
+
+    def manifest(self, _reference: Reference, child: Descriptor) -> Manifest | None:
+        """A stored manifest, or None; one whose bytes were damaged on the disk counts as not there."""
+        with suppress(NotFound, Corrupt):
+            return parse_manifest(self._read(child.digest), child.media_type, child.digest)
+        return None
+
+    def read_blob(self, _reference: Reference, blob: Descriptor) -> bytes:
+        return self._read(blob.digest)
+
+    def put_blob(self, _reference: Reference, blob: Descriptor, fetch: Fetch) -> None:
+        """Resumes what was interrupted; where that proves damaged, begins once more at zero."""
+        with self._layout.blobs.ingest(blob.digest, blob.size) as ingest:
+            resumed = ingest.offset > 0
+            try:
+                with _discarding(ingest):
+                    return _fill(ingest, fetch)
+            except Corrupt:
+                if not resumed:
+                    raise
+        with self._layout.blobs.ingest(blob.digest, blob.size) as ingest, _discarding(ingest):
+            return _fill(ingest, fetch)
+
+    def put_manifest(self, _reference: Reference, manifest: Manifest) -> None:
+        """Heals a stored manifest whose bytes were damaged on the disk."""
+        with suppress(NotFound):
+            if self._read(manifest.digest) != manifest.raw:
+                self._layout.blobs.remove(manifest.digest)
+        self._layout.blobs.put(manifest.digest, manifest.raw)
+
+    def tag(self, reference: Reference, parts: Contents) -> None:
+        blobs = self._layout.blobs
+        lost = [manifest.digest for manifest in parts.manifests if blobs.size(manifest.digest) is None]
+        lost += self._layout.lacking(parts.blobs)
+        if lost:
+            raise ServerFailure(f"{lost[0]} of {reference} vanished from the store during the copy; try again")
+        self._layout.tag(reference, parts.manifests[-1])
+
+    def _read(self, digest: Digest) -> bytes:
+        with self._layout.blobs.open(digest) as file:
+            return file.read()
+
+
+class RegistryTarget:
+    """Keeps images in the registry at `host`, each in the repository `<its host>/<its repository>`.
+
+    An image's tag is its own, or an anchor tag `digest-<hex>` for one that is named by digest.
+    """
+
+    def __init__(self, client: Client, host: str) -> None:
+        self._client = client
+        self._host = host
+
+    def copying(self) -> AbstractContextManager[None]:
+        """Nothing to hold: the registry's keeper refuses writes while it collects, and `tag` checks afterwards."""
+        return nullcontext()
+
+    def manifest(self, reference: Reference, child: Descriptor) -> Manifest | None:
+        with suppress(NotFound):
+            return self._client.manifest(self._place(reference).with_digest(child.digest))
+        return None
+
+    def read_blob(self, reference: Reference, blob: Descriptor) -> bytes:
+        with self._client.open_blob(self._place(reference), blob.digest) as stream:
+            return b"".join(verified(stream, blob.digest, blob.size))
+
+    def put_blob(self, reference: Reference, blob: Descriptor, fetch: Fetch) -> None:
+        place = self._place(reference)
+        if self._client.has_blob(place, blob.digest) != blob.size:
+            with fetch(0) as pieces:
+                self._client.push_blob(place, blob, verified(pieces, blob.digest, blob.size))
+
+    def put_manifest(self, reference: Reference, manifest: Manifest) -> None:
+        self._client.push_manifest(self._place(reference).with_digest(manifest.digest), manifest)
+
+    def tag(self, reference: Reference, parts: Contents) -> None:
+        """Set the tag, then check that no collection came in between: it is to be copied again if one did."""
+        place = self._place(reference)
+        self._client.push_manifest(replace(place, tag=reference.anchor, digest=None), parts.manifests[-1])
+        for manifest in parts.manifests:
+            with _lost(manifest.digest, reference):
+                self._client.head(place.with_digest(manifest.digest))
+        for blob in parts.blobs:
+            if self._client.has_blob(place, blob.digest) is None:
+                raise _loss(blob.digest, reference)
+
+    def _place(self, reference: Reference) -> Reference:
+        return proxied(reference, self._host)
+
+
+def _fill(ingest: Ingest, fetch: Fetch) -> None:
+    if ingest.done:
+        return
+    if ingest.offset != ingest.size:  # else all bytes came before, or there are none: only their proof is left
+        with fetch(ingest.offset) as pieces:
+            for piece in pieces:
+                ingest.write(piece)
+    ingest.commit()
+
+
+@contextmanager
+def _discarding(ingest: Ingest) -> Iterator[None]:
+    try:
+        yield
+    except Corrupt:
+        ingest.discard()
+        raise
+
+
+@contextmanager
+def _lost(digest: Digest, reference: Reference) -> Iterator[None]:
+    try:
+        yield
+    except NotFound as error:
+        raise _loss(digest, reference) from error
+
+
+def _loss(digest: Digest, reference: Reference) -> ServerFailure:
+    return ServerFailure(f"{digest} of {reference} vanished from the registry during the copy; try again")
