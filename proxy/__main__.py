@@ -1,0 +1,61 @@
+"""`python -m proxy`: the node proxy."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+from wsgiref.types import WSGIApplication
+
+from proxy.app import create_app
+from proxy.chain import Chain
+from proxy.server import THREADS, Server
+from proxy.settings import TIMEOUTS, log_to_stderr, read_token
+from proxy.sources.remote import Remote
+from proxy.sources.upstream import Upstream
+from registry.client import Client
+from registry.transport import NO_RETRIES, HostSettings, Transport, host_settings
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's options."""
+    options = argparse.ArgumentParser(prog="python -m proxy", description="kuik's node proxy")
+    options.add_argument("--listen", action="append", metavar="HOST:PORT", help="default 127.0.0.1:7439")
+    options.add_argument("--registry", action="append", default=[], metavar="URL", help="a registry that holds copies")
+    options.add_argument("--shield", action="append", default=[], metavar="URL", help="an origin shield")
+    options.add_argument("--shield-token-file", type=Path, metavar="FILE", help="or the variable KUIK_TOKEN")
+    options.add_argument("--plain-http", action="append", default=[], metavar="HOST:PORT", help="upstream without TLS")
+    options.add_argument("--threads", type=int, default=THREADS)
+    return options
+
+
+def build(options: argparse.Namespace) -> WSGIApplication:
+    """The application that the options describe; raises ValueError for a URL that is none."""
+    shared = read_token(options.shield_token_file)
+    registries = [_remote("registry", url, "") for url in options.registry]
+    shields = [_remote("shield", url, shared) for url in options.shield]
+    direct = Transport(host_settings(options.plain_http), timeouts=TIMEOUTS, retries=NO_RETRIES)
+    return create_app(Chain(registries, shields, [Upstream(Client(direct))]))
+
+
+def _remote(name: str, url: str, shared: str) -> Remote:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path not in ("", "/"):
+        raise ValueError(f"--{name} {url!r}: write it as http://host:port or https://host:port")
+    settings = HostSettings(plain_http=parts.scheme == "http")
+    transport = Transport(lambda _host: settings, timeouts=TIMEOUTS, retries=NO_RETRIES)
+    return Remote(name, parts.netloc, transport, shared)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve until told to stop."""
+    options = parser().parse_args(arguments)
+    log_to_stderr()
+    try:
+        build(options)
+    except ValueError as error:
+        parser().error(str(error))
+    Server(options.listen or ["127.0.0.1:7439"], lambda: build(options), threads=options.threads).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Breakers: a source that does not answer costs one time-out, not one per request."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from proxy.errors import NotAsked
+from registry.errors import RegistryError, ServerFailure, Unreachable
+
+FIRST_PAUSE = 5.0
+LONGEST_PAUSE = 60.0
+FAILURES_TOLERATED = 2
+"""5xx answers in a row that do not yet mean that the whole source is down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """What is known of one source's health. Times are seconds of the caller's monotonic clock."""
+
+    failures: int = 0
+    pause: float = 0.0
+    paused_at: float = float("-inf")
+    asked_from: float = float("-inf")
+
+    def allows(self, now: float) -> bool:
+        """Whether the source may be asked."""
+        return now >= self.asked_from
+
+    def asked(self, now: float) -> "Breaker":
+        """State after a request was let through: one that is on trial is asked once in a pause, not by everybody."""
+        return replace(self, asked_from=now + self.pause) if self.pause else self
+
+    def failed(self, begun: float, now: float, *, answered: bool) -> "Breaker":
+        """State after a request begun at `begun` failed; `answered` when the source spoke (5xx): a few are tolerated.
+
+        What was begun before the pause tells nothing new, or a herd would bring the longest pause at once.
+        """
+        if begun < self.paused_at:
+            return self
+        failures = self.failures + 1
+        if answered and not self.pause and failures <= FAILURES_TOLERATED:
+            return replace(self, failures=failures)
+        pause = min(self.pause * 2, LONGEST_PAUSE) if self.pause else FIRST_PAUSE
+        return Breaker(failures, pause, now, now + pause)
+
+
+HEALTHY = Breaker()
+
+
+class Breakers:
+    """The breakers of several sources by name, for many threads. `clock` is monotonic, in seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._known: dict[str, Breaker] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def guard(self, source: str, about: str = "") -> Iterator[None]:
+        """Ask `source` inside this: raises NotAsked where it is left alone, and learns from what happens.
+
+        A source that is silent is silent for everybody; one that answers 5xx may do so only `about` a registry behind
+        it, so that is remembered apart.
+        """
+        names = (source, f"{source} ({about})") if about else (source,)
+        begun = self._enter(names)
+        try:
+            yield
+        except NotAsked:  # a breaker further down spoke, not the source
+            raise
+        except ServerFailure:
+            self._failed(names[-1], begun, answered=True)
+            raise
+        except Unreachable:
+            self._failed(source, begun, answered=False)
+            raise
+        except RegistryError:  # it is alive, whatever it says
+            self._forget(names)
+            raise
+        self._forget(names)
+
+    def _enter(self, names: tuple[str, ...]) -> float:
+        now = self._clock()
+        with self._lock:
+            known = {name: self._known[name] for name in names if name in self._known}
+            for name, breaker in known.items():
+                if not breaker.allows(now):
+                    wait = breaker.asked_from - now
+                    raise NotAsked(
+                        f"{name} did not answer; it is asked again in {wait:.0f} s", retry_after=max(wait, 1)
+                    )
+            self._known.update({name: breaker.asked(now) for name, breaker in known.items()})
+        return now
+
+    def _failed(self, name: str, begun: float, *, answered: bool) -> None:
+        with self._lock:
+            before = self._known.get(name, HEALTHY)
+            self._known[name] = before.failed(begun, self._clock(), answered=answered)
+
+    def _forget(self, names: tuple[str, ...]) -> None:
+        with self._lock:
+            for name in names:
+                self._known.pop(name, None)

@@ -1,0 +1,155 @@
+"""The chain of sources: whom to ask first, whom next, and how a broken transfer goes on elsewhere."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+
+from proxy.breaker import Breakers
+from proxy.errors import RangeNotSatisfiable, most_telling
+from proxy.path import Kind
+from proxy.recent import RecentManifests
+from proxy.sources.message import Answer, Request, Source
+from proxy.span import ByteRange, Span
+from proxy.stream import BytesBody, FileBody, NoBody, PiecesBody, cut
+from registry.errors import Corrupt, RegistryError
+
+CACHE = "kuik"
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Sources by what they are: `stores` hold copies, `shields` fetch from upstream for all, `upstreams` are upstream.
+
+    A tag may have moved, so a shield is asked first; a digest never does, so a store is. Threads share one Chain.
+    """
+
+    stores: Sequence[Source] = ()
+    shields: Sequence[Source] = ()
+    upstreams: Sequence[Source] = ()
+    breakers: Breakers = field(default_factory=Breakers)
+    recent: RecentManifests = field(default_factory=RecentManifests)
+
+    def order(self, request: Request) -> tuple[Source, ...]:
+        """The sources in the order to ask them."""
+        if request.route.digest and request.kind is not Kind.REFERRERS:
+            return (*self.stores, *self.shields, *self.upstreams)
+        return (*self.shields, *self.stores, *self.upstreams)
+
+    def fetch(self, request: Request) -> Answer:
+        """The first answer there is; raises the most telling RegistryError when no source has one.
+
+        A body that breaks is continued from the next source; it raises when none is left.
+        """
+        remembered = self.recent.get(request)
+        if remembered:
+            remembered.cache = f"{CACHE}; hit; detail=memory"
+            return remembered
+        return Search(self, request).answer()
+
+    def ask(self, source: Source, request: Request) -> Answer:
+        """Ask one source, through its breaker."""
+        peer = source.peer(request)
+        with self.breakers.guard(peer, request.route.host) if peer else nullcontext():
+            answer = source.fetch(request)
+        outcome = "hit" if source in self.stores else "fwd=miss"
+        mine = f"{CACHE}; {outcome}; detail={source.name}"
+        answer.cache = f"{answer.cache}, {mine}" if answer.cache else mine
+        answer.source = source.name
+        return answer
+
+
+class Search:
+    """One request on its way along the chain."""
+
+    def __init__(self, chain: Chain, request: Request) -> None:
+        self._chain = chain
+        self._request = request
+        self._rest = iter(chain.order(request))
+        self._local: list[RegistryError] = []
+        self._remote: list[RegistryError] = []
+
+    def answer(self) -> Answer:
+        """The first answer whose body also begins to come."""
+        answer = self._next(self._request)
+        if isinstance(answer.body, BytesBody):
+            self._chain.recent.keep(self._request, answer)
+        if not isinstance(answer.body, (BytesBody, FileBody, NoBody)):
+            self._begun(answer)
+        return answer
+
+    def _next(self, request: Request) -> Answer:
+        for source in self._rest:
+            try:
+                return self._chain.ask(source, request)
+            except RangeNotSatisfiable:  # it has the blob, so this is the answer
+                raise
+            except RegistryError as error:
+                (self._local if source in self._chain.stores else self._remote).append(error)
+        raise most_telling(self._local, self._remote)
+
+    def _begun(self, answer: Answer) -> None:
+        """Read the first piece, so that a source that breaks at once is none."""
+        continued = Continued(self, answer)
+        continued.begin()
+        answer.body = PiecesBody(continued.pieces(), continued.close)
+
+    def after_break(self, request: Request, error: RegistryError) -> Answer:
+        """The answer of the next source, which has to be the same blob; raises RegistryError."""
+        self._remote.append(error)
+        return self._next(request)
+
+    @property
+    def request(self) -> Request:
+        return self._request
+
+
+class Continued:
+    """The bytes of one blob from one source after another."""
+
+    def __init__(self, search: Search, answer: Answer) -> None:
+        self._search = search
+        self._current = answer
+        self._span = answer.span or (Span(0, answer.size) if answer.size is not None else None)
+        self._at = self._span.start if self._span else 0
+        self._pieces = iter(answer.body)
+        self._first: bytes | None = None
+
+    def begin(self) -> None:
+        """Have the first piece at hand; raises RegistryError when no source gives it."""
+        self._first = self._read()
+
+    def pieces(self) -> Iterator[bytes]:
+        """All bytes; raises RegistryError when they break off and no source is left."""
+        piece = self._first
+        self._first = None
+        while piece is not None:
+            yield piece
+            piece = self._read()
+
+    def close(self) -> None:
+        self._current.body.close()
+
+    def _read(self) -> bytes | None:
+        while True:
+            try:
+                piece = next(self._pieces, None)
+            except RegistryError as error:
+                self._go_on(error)
+            else:
+                self._at += len(piece or b"")
+                return piece
+
+    def _go_on(self, error: RegistryError) -> None:
+        """Take the rest from the next source; not after damage, as what was sent may be wrong already."""
+        self._current.body.close()
+        begun = self._span is None or self._at > self._span.start
+        if (begun and isinstance(error, Corrupt)) or self._span is None:
+            raise error
+        wanted = replace(self._search.request, range=ByteRange(self._at, self._span.stop - 1))
+        answer = self._search.after_break(wanted, error)
+        if answer.size not in (None, self._current.size):
+            answer.body.close()
+            raise Corrupt(f"{answer.source} has another size of {wanted.route}") from error
+        skip = 0 if answer.span else self._at
+        self._pieces = cut(answer.body, skip, self._span.stop - self._at)
+        self._current = replace(answer, size=self._current.size)

@@ -1,0 +1,143 @@
+"""From a URL path to what is asked for: the distribution API's paths in the two forms that kuik serves.
+
+`/v2/<host>/<repository>/...` is how rewritten images are pulled (a registry's port is written `__5000`);
+`/v2/<repository>/...?ns=<host>` is how containerd asks a mirror.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+from proxy.errors import DigestInvalid, MethodRefused, NameInvalid, NameUnknown
+from registry.digest import Digest, InvalidDigest
+from registry.errors import NotFound
+from registry.proxied import host_to_segment, segment_to_host
+from registry.reference import DOCKER_HUB, InvalidReference, Reference, check_repository, is_host, is_tag
+
+MAX_PATH = 1024
+
+
+class Kind(StrEnum):
+    """What of a repository is asked for; the value is the word in the path."""
+
+    BASE = ""
+    MANIFEST = "manifests"
+    BLOB = "blobs"
+    REFERRERS = "referrers"
+    TAGS = "tags"
+
+
+@dataclass(frozen=True)
+class Route:
+    """One thing of one repository. `target` is a tag or a digest, as text that was checked; empty for BASE and TAGS."""
+
+    host: str
+    repository: str
+    kind: Kind
+    target: str = ""
+
+    @cached_property
+    def digest(self) -> Digest | None:
+        """The target as a digest; None when it is a tag or nothing."""
+        return Digest.parse(self.target) if ":" in self.target else None
+
+    @property
+    def reference(self) -> Reference:
+        """The image that a manifest's route names; the repository alone (with a digest or not) for other kinds."""
+        if self.digest:
+            return Reference(self.host, self.repository, digest=self.digest)
+        return Reference(self.host, self.repository, tag=self.target or None)
+
+    @property
+    def path(self) -> str:
+        """The path of the first form, which parses to this route again and which registry and shield serve."""
+        last = "list" if self.kind is Kind.TAGS else self.target
+        return f"/v2/{host_to_segment(self.host)}/{self.repository}/{self.kind}/{last}"
+
+    def __str__(self) -> str:
+        if self.kind in (Kind.BASE, Kind.TAGS):
+            return f"{self.host}/{self.repository} {self.kind}".strip(" /")
+        return f"{self.host}/{self.repository}{'@' if self.digest else ':'}{self.target}"
+
+
+BASE = Route("", "", Kind.BASE)
+"""`/v2/` itself: the question whether this is a registry."""
+
+
+def parse(path: str, ns: str | None = None) -> Route:
+    """Read a decoded URL path, with the value of the query's `ns` where there is one.
+
+    Raises NameUnknown for paths that are none of the API or that name no registry, NameInvalid, DigestInvalid,
+    NotFound (a tag that cannot exist) and MethodRefused (uploads).
+    """
+    if path in ("/v2", "/v2/"):
+        return BASE
+    if not path.startswith("/v2/") or len(path) > MAX_PATH:
+        raise NameUnknown("this is a registry of the distribution API: ask for /v2/<registry>/<repository>/...")
+    name, kind, target = _split(path.removeprefix("/v2/"))
+    host, repository = _mirrored(name, ns) if ns else _rewritten(name)
+    return Route(host, repository, kind, _checked(kind, target))
+
+
+def _split(rest: str) -> tuple[str, Kind, str]:
+    """Name, kind and target, matched from the right as a repository may be called `manifests`."""
+    parts = rest.split("/")
+    if len(parts) > 2 and parts[-2:] == ["tags", "list"]:
+        return "/".join(parts[:-2]), Kind.TAGS, ""
+    if _is_upload(parts):
+        raise MethodRefused("uploads are refused: kuik serves images and takes none; push to the registry itself")
+    if len(parts) > 2 and parts[-2] in (Kind.MANIFEST, Kind.BLOB, Kind.REFERRERS):
+        return "/".join(parts[:-2]), Kind(parts[-2]), parts[-1]
+    raise NameUnknown(
+        "the path is none of the distribution API: it ends in manifests/…, blobs/…, referrers/… or tags/list"
+    )
+
+
+def _is_upload(parts: list[str]) -> bool:
+    return any(parts[at : at + 2] == ["blobs", "uploads"] for at in (len(parts) - 2, len(parts) - 3) if at > 0)
+
+
+def _checked(kind: Kind, target: str) -> str:
+    if kind is Kind.TAGS:
+        return ""
+    if kind is Kind.MANIFEST and ":" not in target:
+        if not is_tag(target):
+            raise NotFound(f"{target[:80]!r} is not a valid tag, so there is no such manifest")
+        return target
+    try:
+        return str(Digest.parse(target[:160]))
+    except InvalidDigest as error:
+        raise DigestInvalid(str(error)) from error
+
+
+def _rewritten(name: str) -> tuple[str, str]:
+    segment, _, repository = name.partition("/")
+    try:
+        host = segment_to_host(segment)
+    except InvalidReference as error:
+        raise NameInvalid(str(error)) from error
+    return _named(host, repository)
+
+
+def _mirrored(name: str, ns: str) -> tuple[str, str]:
+    host = ns.lower()
+    if not is_host(host) or host.startswith("["):
+        raise NameInvalid(f"ns={ns[:80]!r} is not a registry's host")
+    return _named(host, name)
+
+
+def _named(host: str, repository: str) -> tuple[str, str]:
+    """The canonical name, as Reference has it."""
+    if not repository:
+        raise NameInvalid(f"{host!r} names a registry but no repository")
+    if "." not in host and ":" not in host and host != "localhost":
+        raise NameUnknown(
+            f"{host!r} names no registry: write the image's full name, such as {DOCKER_HUB}/library/nginx"
+        )
+    try:
+        check_repository(repository)
+    except InvalidReference as error:
+        raise NameInvalid(str(error)) from error
+    if host in (DOCKER_HUB, "index.docker.io"):
+        return DOCKER_HUB, repository if "/" in repository else f"library/{repository}"
+    return host, repository

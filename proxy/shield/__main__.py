@@ -1,0 +1,51 @@
+"""`python -m proxy.shield`: the origin shield."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from wsgiref.types import WSGIApplication
+
+from proxy.server import THREADS, Server
+from proxy.settings import TIMEOUTS, log_to_stderr, quantity, read_token
+from proxy.shield.app import create_app
+from proxy.shield.freshness import DEFAULT_FRESHNESS
+from proxy.shield.origin import Shield
+from proxy.shield.spool import Spool
+from registry.blobs import BlobFolder
+from registry.client import Client
+from registry.transport import Retries, Transport, host_settings
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's options."""
+    options = argparse.ArgumentParser(prog="python -m proxy.shield", description="kuik's origin shield")
+    options.add_argument("--listen", action="append", metavar="HOST:PORT", help="default 127.0.0.1:7440")
+    options.add_argument("--spool", type=Path, required=True, metavar="DIR")
+    options.add_argument("--spool-size", type=quantity, default=quantity("10Gi"), metavar="BYTES", help="such as 20Gi")
+    options.add_argument("--token-file", type=Path, metavar="FILE", help="or the variable KUIK_TOKEN")
+    options.add_argument("--plain-http", action="append", default=[], metavar="HOST:PORT", help="upstream without TLS")
+    options.add_argument("--freshness", type=float, default=DEFAULT_FRESHNESS, metavar="SECONDS")
+    options.add_argument("--threads", type=int, default=THREADS)
+    return options
+
+
+def build(options: argparse.Namespace, shared: str) -> WSGIApplication:
+    """The application that the options describe."""
+    transport = Transport(host_settings(options.plain_http), timeouts=TIMEOUTS, retries=Retries(attempts=2))
+    spool = Spool(BlobFolder(options.spool / "blobs"), options.spool_size)
+    return create_app(Shield(Client(transport), spool, options.freshness), shared)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve until told to stop."""
+    options = parser().parse_args(arguments)
+    log_to_stderr()
+    shared = read_token(options.token_file)
+    if not shared:
+        parser().error("the shield needs a token: --token-file FILE or the variable KUIK_TOKEN")
+    binds = options.listen or ["127.0.0.1:7440"]
+    Server(binds, lambda: build(options, shared), threads=options.threads).run()
+
+
+if __name__ == "__main__":
+    main()

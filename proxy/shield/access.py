@@ -1,0 +1,62 @@
+"""The fact whether an image may be pulled by anybody, told from an anonymous HEAD."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from enum import StrEnum
+
+from proxy.breaker import Breakers
+from proxy.shield.singleflight import SingleFlight
+from registry.client import Client
+from registry.errors import RegistryError, Unauthorized
+from registry.reference import Reference
+
+REMEMBER = {"public": 300.0, "private": 60.0, "unknown": 10.0}
+"""Seconds for which each answer is told again without asking."""
+_MOST = 10_000
+
+
+class Access(StrEnum):
+    """Who may pull: anybody, who has credentials, or that could not be found out."""
+
+    PUBLIC = "public"
+    PRIVATE = "private"
+    UNKNOWN = "unknown"
+
+
+class AccessFacts:
+    """Answers by image; threads share it. `client` has no credentials; `clock` is monotonic, in seconds."""
+
+    def __init__(self, client: Client, breakers: Breakers, clock: Callable[[], float] = time.monotonic) -> None:
+        self._client = client
+        self._breakers = breakers
+        self._clock = clock
+        self._asking: SingleFlight[Reference, Access] = SingleFlight()
+        self._known: OrderedDict[Reference, tuple[Access, float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, reference: Reference) -> Access:
+        """What is known, or found out now, at the price of one HEAD for all who ask."""
+        with self._lock:
+            access, until = self._known.get(reference, (Access.UNKNOWN, float("-inf")))
+        if self._clock() < until:
+            return access
+        return self._asking.do(reference, lambda: self._ask(reference))
+
+    def _ask(self, reference: Reference) -> Access:
+        try:
+            with self._breakers.guard(reference.host):
+                self._client.head(reference)
+        except Unauthorized:
+            access = Access.PRIVATE
+        except RegistryError:  # also 404: many registries hide so what is private
+            access = Access.UNKNOWN
+        else:
+            access = Access.PUBLIC
+        with self._lock:
+            self._known[reference] = (access, self._clock() + REMEMBER[access])
+            self._known.move_to_end(reference)
+            if len(self._known) > _MOST:
+                self._known.popitem(last=False)
+        return access

@@ -1,0 +1,39 @@
+"""The shield's WSGI application: the distribution API and the facts endpoint, for callers who know the token."""
+
+import hmac
+
+from flask import Flask, Response, jsonify, request
+
+from proxy.errors import Denied, NameInvalid
+from proxy.exchange import error_response, serve_v2
+from proxy.shield.origin import Shield
+from registry.reference import InvalidReference, Reference
+
+
+def create_app(shield: Shield, token: str) -> Flask:
+    """`/v2/<host>/<repository>/...` and `/facts/access?image=REF` over `shield`.
+
+    Every request must carry `Authorization: Bearer <token>`; an empty token is refused with ValueError.
+    """
+    if not token:
+        raise ValueError("the shield needs a token: without one, any caller would be served")
+    app = Flask("proxy.shield", static_folder=None)
+    expected = f"Bearer {token}".encode()
+
+    @app.before_request
+    def check_caller() -> Response | None:
+        shown = request.headers.get("Authorization", "").encode("utf-8", "replace")
+        if hmac.compare_digest(shown, expected):
+            return None
+        return error_response(Denied("the shield serves kuik's own components: show their token"))
+
+    @app.get("/facts/access")
+    def access() -> Response:
+        try:
+            reference = Reference.parse(request.args.get("image", ""))
+        except InvalidReference as error:
+            return error_response(NameInvalid(f"image: {error}"))
+        return jsonify(image=str(reference), access=shield.access(reference))
+
+    serve_v2(app, shield.fetch)
+    return app

@@ -1,0 +1,188 @@
+"""Blobs through the spool: one upstream fetch for all who want the same one, at the same time or later."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+
+from proxy.breaker import Breakers
+from proxy.errors import BlobUnknown
+from proxy.shield.fetch import Fetch, FollowingBody
+from proxy.shield.singleflight import SingleFlight
+from proxy.shield.spool import Spool
+from proxy.sources.message import BLOB_TYPE, Answer, Request
+from proxy.sources.upstream import Upstream
+from proxy.span import ByteRange, Span, span_of
+from proxy.stream import FileBody, NoBody, PiecesBody
+from registry.blobstream import BlobStream
+from registry.client import Client
+from registry.digest import Digest
+from registry.errors import Corrupt, RegistryError, StoreFull, Unreachable
+from registry.ingest import Ingest
+from registry.reference import Reference
+from registry.verify import verified
+
+HIT = "kuik-shield; hit"
+MISS = "kuik-shield; fwd=miss"
+COLLAPSED = "kuik-shield; fwd=miss; collapsed"
+BYPASS = "kuik-shield; fwd=bypass"
+FETCHES_AT_ONCE = 32
+
+
+class SpooledBlobs:
+    """Blobs of all registries. Threads share it; every fetch runs in a thread of its own, whoever leaves."""
+
+    def __init__(self, client: Client, spool: Spool, breakers: Breakers) -> None:
+        self._client = client
+        self._spool = spool
+        self._breakers = breakers
+        self._upstream = Upstream(client)
+        self._under_way: dict[Digest, Fetch] = {}
+        self._lock = threading.Lock()
+        self._slots = threading.BoundedSemaphore(FETCHES_AT_ONCE)
+        self._sizes: SingleFlight[Reference, int | None] = SingleFlight()
+
+    def fetch(self, request: Request, digest: Digest) -> Answer:
+        """The answer to a GET or HEAD of a blob; raises RegistryError."""
+        kept = self._kept(request, digest)
+        if kept:
+            return kept
+        if request.is_head:
+            return self._head(request, digest)
+        try:
+            fetch, leads = self._join(request.route.reference, digest)
+            return self._following(request, fetch, MISS if leads else COLLAPSED)
+        except StoreFull:
+            return self._through(request, digest)
+
+    def _kept(self, request: Request, digest: Digest) -> Answer | None:
+        file = self._spool.open(digest)
+        if file is None:
+            return None
+        try:
+            size = self._spool.size(digest) or 0
+            span = span_of(request.range, size) if size or request.range else Span(0, 0)
+        except RegistryError:
+            file.close()
+            raise
+        wanted = span if request.range else None
+        if request.is_head:
+            file.close()
+            return Answer(NoBody(), size, BLOB_TYPE, digest, wanted, cache=HIT)
+        return Answer(FileBody(file, span), size, BLOB_TYPE, digest, wanted, cache=HIT)
+
+    def _head(self, request: Request, digest: Digest) -> Answer:
+        reference = request.route.reference
+
+        def ask() -> int | None:
+            with self._breakers.guard(reference.host):
+                return self._client.has_blob(reference, digest)
+
+        size = self._sizes.do(reference, ask)
+        if size is None:
+            raise BlobUnknown(f"{request.route}: {reference.host} has no such blob")
+        return Answer(
+            NoBody(), size, BLOB_TYPE, digest, request.range.within(size) if request.range else None, cache=MISS
+        )
+
+    def _following(self, request: Request, fetch: Fetch, cache: str) -> Answer:
+        file = fetch.follow()
+        if file is None or fetch.size is None:
+            kept = self._kept(request, fetch.digest)
+            if kept is None:  # pushed out again at once
+                raise StoreFull("the spool is too busy")
+            kept.cache = cache
+            return kept
+        try:
+            span = span_of(request.range, fetch.size)
+        except RegistryError:
+            file.close()
+            raise
+        body = FollowingBody(fetch, file, span, lambda rest: self._rest(request, rest))
+        wanted = span if request.range else None
+        return Answer(body, fetch.size, BLOB_TYPE, fetch.digest, wanted, cache=cache)
+
+    def _through(self, request: Request, digest: Digest) -> Answer:
+        """Straight from upstream, where the spool has no room for the blob: nothing is kept."""
+        with self._breakers.guard(request.route.host):
+            answer = self._upstream.fetch(request)
+        if answer.span is None:
+            body = answer.body
+            answer.body = PiecesBody(verified(body, digest, answer.size), body.close)
+        answer.cache = BYPASS
+        return answer
+
+    def _rest(self, request: Request, span: Span) -> Iterator[bytes]:
+        asked = replace(request, range=ByteRange(span.start, span.stop - 1))
+        answer = self._upstream.fetch(asked)
+        with closing(answer.body):
+            if answer.span != span:
+                raise Unreachable(f"{request.route.host} does not continue in the middle of a blob")
+            yield from answer.body
+
+    # fetches, each in its thread
+
+    def _join(self, reference: Reference, digest: Digest) -> tuple[Fetch, bool]:
+        with self._lock:
+            fetch = self._under_way.get(digest)
+            if fetch:
+                return fetch, False
+            fetch = self._under_way[digest] = Fetch(digest)
+        name = f"fetch {digest.hex[:12]}"
+        threading.Thread(target=self._run, args=(fetch, reference), name=name, daemon=True).start()
+        return fetch, True
+
+    def _run(self, fetch: Fetch, reference: Reference) -> None:
+        size: int | None = None
+        error: RegistryError = Unreachable(f"the fetch of {reference} ended")
+        try:
+            with self._slots:
+                size = self._fill(fetch, reference)
+        except RegistryError as caught:
+            error = caught
+        finally:  # whatever happened, nobody waits for ever
+            self._spool.settled(fetch.digest)
+            with self._lock:
+                del self._under_way[fetch.digest]
+            if size is None:
+                fetch.failed(error)
+            else:
+                fetch.finished(size)
+
+    def _fill(self, fetch: Fetch, reference: Reference) -> int:
+        with self._spool.ingest(fetch.digest) as ingest:
+            if not ingest.done:
+                with self._open(ingest, reference) as stream:
+                    self._admit(ingest, stream)
+                    self._receive(fetch, ingest, stream)
+                ingest.commit()
+            return ingest.offset
+
+    def _open(self, ingest: Ingest, reference: Reference) -> BlobStream:
+        with self._breakers.guard(reference.host):
+            try:
+                return self._client.open_blob(reference, ingest.digest, ingest.offset)
+            except Corrupt:  # more bytes are here than the blob has
+                ingest.restart()
+                return self._client.open_blob(reference, ingest.digest)
+
+    def _admit(self, ingest: Ingest, stream: BlobStream) -> None:
+        ingest.size = stream.size
+        if stream.size is not None and not self._spool.reserve(ingest.digest, stream.size):
+            raise StoreFull(f"blob {ingest.digest} has {stream.size} bytes, more than the spool has room for")
+
+    def _receive(self, fetch: Fetch, ingest: Ingest, stream: BlobStream) -> None:
+        with ingest.path.open("rb", buffering=0) as file:
+            fetch.answered(stream.size, file, ingest.offset)
+            try:
+                for piece in stream:
+                    ingest.write(piece)
+                    self._within_bounds(ingest)
+                    fetch.advanced(ingest.offset)
+            except StoreFull:
+                ingest.restart()  # what is half there only fills the disk
+                raise
+
+    def _within_bounds(self, ingest: Ingest) -> None:
+        if ingest.size is None and not self._spool.reserve(ingest.digest, ingest.offset):
+            raise StoreFull(f"blob {ingest.digest} has no size and is larger than the spool has room for")

@@ -1,0 +1,103 @@
+"""Manifests through the spool: tags with the freshness that upstream is spared by, digests kept as they are."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from proxy.breaker import Breakers
+from proxy.shield.freshness import DEFAULT_FRESHNESS, UNHEARD, TagState, Verdict, failed, heard
+from proxy.shield.singleflight import SingleFlight
+from proxy.shield.spool import Spool, read_all
+from registry.client import Client
+from registry.errors import Corrupt, RegistryError, Unsupported
+from registry.manifest import MAX_MANIFEST, Descriptor, Manifest, parse_manifest
+from registry.reference import Reference
+
+TAGS_REMEMBERED = 10_000
+
+
+class SpooledManifests:
+    """Manifests of all registries; threads share it. `freshness` and `clock` (monotonic) are in seconds."""
+
+    def __init__(
+        self,
+        client: Client,
+        spool: Spool,
+        breakers: Breakers,
+        freshness: float = DEFAULT_FRESHNESS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._spool = spool
+        self._breakers = breakers
+        self._freshness = freshness
+        self._clock = clock
+        self._tags: OrderedDict[Reference, TagState] = OrderedDict()
+        self._lock = threading.Lock()
+        self._asking: SingleFlight[Reference, TagState] = SingleFlight()
+        self._getting: SingleFlight[Reference, Manifest] = SingleFlight()
+
+    def descriptor(self, reference: Reference, *, with_manifest: bool) -> Descriptor:
+        """Where a tag points, not older than the freshness while upstream answers; raises RegistryError.
+
+        `with_manifest` says that the manifest is wanted next, so that one request may do for both.
+        """
+        state = self._state(reference)
+        if state.verdict(self._clock()) is Verdict.ASK:
+            state = self._asking.do(reference, lambda: self._ask(reference, with_manifest=with_manifest))
+        if state.descriptor:
+            return state.descriptor
+        raise (state.refusal or Corrupt(f"{reference} is not known")).with_traceback(None)
+
+    def manifest(self, reference: Reference) -> tuple[Manifest, bool]:
+        """The manifest of a reference with a digest, and whether it was kept here; raises RegistryError."""
+        kept = self._kept(reference)
+        if kept:
+            return kept, True
+        return self._getting.do(reference, lambda: self._get(reference)), False
+
+    def _state(self, reference: Reference) -> TagState:
+        with self._lock:
+            return self._tags.get(reference, UNHEARD)
+
+    def _remember(self, reference: Reference, state: TagState) -> TagState:
+        with self._lock:
+            self._tags[reference] = state
+            self._tags.move_to_end(reference)
+            if len(self._tags) > TAGS_REMEMBERED:
+                self._tags.popitem(last=False)
+        return state
+
+    def _ask(self, reference: Reference, *, with_manifest: bool) -> TagState:
+        before = self._state(reference)
+        if before.verdict(self._clock()) is not Verdict.ASK:  # somebody asked in between
+            return before
+        try:
+            if with_manifest and before.descriptor is None:
+                found = self._get(reference).descriptor
+            else:
+                with self._breakers.guard(reference.host):
+                    found = self._client.head(reference)
+        except RegistryError as error:
+            state = self._remember(reference, failed(before, error, self._clock()))
+            if state is UNHEARD:
+                raise
+            return state
+        return self._remember(reference, heard(found, self._clock(), self._freshness))
+
+    def _get(self, reference: Reference) -> Manifest:
+        with self._breakers.guard(reference.host):
+            manifest = self._client.manifest(reference)
+        self._spool.put(manifest.digest, manifest.raw)
+        return manifest
+
+    def _kept(self, reference: Reference) -> Manifest | None:
+        digest = reference.digest
+        file = self._spool.open(digest) if digest else None
+        if file is None or digest is None:
+            return None
+        try:
+            return parse_manifest(read_all(file, MAX_MANIFEST), expected=digest)
+        except (Corrupt, Unsupported):  # a blob that somebody asks for as a manifest
+            return None

@@ -1,0 +1,72 @@
+"""The origin shield: upstream is asked once, whoever asks the shield, and what came is kept on a bounded disk."""
+
+import time
+from collections.abc import Callable
+
+from proxy.breaker import Breakers
+from proxy.path import Kind
+from proxy.shield.access import Access, AccessFacts
+from proxy.shield.blobs import HIT, MISS, SpooledBlobs
+from proxy.shield.freshness import DEFAULT_FRESHNESS
+from proxy.shield.manifests import SpooledManifests
+from proxy.shield.spool import Spool
+from proxy.sources.message import Answer, Request, manifest_answer
+from proxy.sources.upstream import Upstream
+from registry.client import Client
+from registry.reference import Reference
+
+
+class Shield:
+    """A source in front of upstream registries; threads share it, and it starts threads only when it fetches.
+
+    `client` has the credentials that upstream is asked with, `anonymous` has none (by default `client` itself is taken
+    to have none). `freshness` is how many seconds a tag is told without asking again; `clock` is monotonic.
+    """
+
+    name = "shield"
+
+    def __init__(
+        self,
+        client: Client,
+        spool: Spool,
+        freshness: float = DEFAULT_FRESHNESS,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        anonymous: Client | None = None,
+    ) -> None:
+        self.spool = spool
+        self._breakers = Breakers(clock)
+        self._upstream = Upstream(client)
+        self._blobs = SpooledBlobs(client, spool, self._breakers)
+        self._manifests = SpooledManifests(client, spool, self._breakers, freshness, clock)
+        self._access = AccessFacts(anonymous or client, self._breakers, clock)
+
+    def peer(self, _request: Request, /) -> str:
+        """None for others' breakers: the shield in this process answers, and has breakers for each registry."""
+        return ""
+
+    def fetch(self, request: Request) -> Answer:
+        """The answer from the spool, from memory or from upstream; raises RegistryError."""
+        digest = request.route.digest
+        if request.kind is Kind.BLOB and digest:
+            return self._blobs.fetch(request, digest)
+        if request.kind is Kind.MANIFEST:
+            return self._manifest(request)
+        with self._breakers.guard(request.route.host):
+            return self._upstream.fetch(request)
+
+    def access(self, reference: Reference) -> Access:
+        """Whether anybody may pull the image; asked of upstream and remembered briefly."""
+        return self._access.of(reference)
+
+    def _manifest(self, request: Request) -> Answer:
+        reference = request.route.reference
+        if reference.digest is None:
+            descriptor = self._manifests.descriptor(reference, with_manifest=not request.is_head)
+            if request.is_head:
+                return manifest_answer(request, descriptor, None)
+            reference = reference.with_digest(descriptor.digest)
+        manifest, kept = self._manifests.manifest(reference)
+        answer = manifest_answer(request, manifest.descriptor, manifest.raw)
+        answer.cache = HIT if kept else MISS
+        return answer

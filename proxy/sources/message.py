@@ -1,0 +1,93 @@
+"""What is asked of a source and what it answers: the distribution API without HTTP around it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from proxy.path import Kind, Route
+from proxy.span import ByteRange, Span, content_range
+from proxy.stream import Body, BytesBody, NoBody
+from registry.digest import Digest
+from registry.manifest import Descriptor
+
+BLOB_TYPE = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question: `method` is GET or HEAD; `range` counts for blobs only; `query` for tag lists and referrers."""
+
+    route: Route
+    method: str = "GET"
+    range: ByteRange | None = None
+    query: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_head(self) -> bool:
+        return self.method == "HEAD"
+
+    @property
+    def kind(self) -> Kind:
+        return self.route.kind
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.route}"
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a source has: the whole (`span` None, status 200) or a span of it (206). Whoever holds it closes `body`.
+
+    `size` is the size of the whole in bytes, `cache` what the source's own cache did (RFC 9211), `source` who it was.
+    """
+
+    body: Body
+    size: int | None
+    media_type: str
+    digest: Digest | None = None
+    span: Span | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    cache: str = ""
+    source: str = ""
+
+    @property
+    def status(self) -> int:
+        return 206 if self.span else 200
+
+    @property
+    def length(self) -> int | None:
+        """The bytes of the body; for a HEAD, those that a GET would send."""
+        return self.span.length if self.span else self.size
+
+    def http_headers(self) -> dict[str, str]:
+        """The headers that the distribution-spec and RFC 9110 ask for."""
+        headers = dict(self.headers) | {"Content-Type": self.media_type}
+        if self.digest:
+            headers |= {"Docker-Content-Digest": str(self.digest), "ETag": f'"{self.digest}"'}
+        if self.media_type == BLOB_TYPE:
+            headers["Accept-Ranges"] = "bytes"
+        if self.length is not None:
+            headers["Content-Length"] = str(self.length)
+        if self.span and self.size is not None:
+            headers["Content-Range"] = content_range(self.span, self.size)
+        return headers
+
+
+class Source(Protocol):
+    """Somewhere that images can be had from."""
+
+    @property
+    def name(self) -> str:
+        """For `Cache-Status`, logs and errors."""
+
+    def peer(self, request: Request, /) -> str:
+        """The server that is asked, for the breakers; empty where none is, or where the source has its own."""
+
+    def fetch(self, request: Request) -> Answer:
+        """The answer; raises RegistryError. The body is opened, but not read beyond what the answer needs."""
+
+
+def manifest_answer(request: Request, descriptor: Descriptor, raw: bytes | None) -> Answer:
+    """The answer about a manifest, whose bytes a HEAD does not need."""
+    body: Body = NoBody() if request.is_head or raw is None else BytesBody(raw)
+    return Answer(body, descriptor.size, descriptor.media_type, descriptor.digest)

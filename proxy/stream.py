@@ -1,0 +1,149 @@
+"""Bodies: bytes on their way to a client, in bounded pieces, closed when the client has them or is gone."""
+
+import errno
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from typing import BinaryIO, Protocol
+
+from proxy.span import Span
+from registry.errors import RegistryError, Unreachable
+
+PIECE = 256 * 1024
+"""Bytes held for one stream at a time."""
+
+
+class Body(Protocol):
+    """Pieces of bytes, once. Iterating raises RegistryError when the rest cannot come."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+    def close(self) -> None: ...
+
+
+class NoBody:
+    """Nothing: the answer to a HEAD."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(())
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class BytesBody:
+    """A small body that is at hand, such as a manifest."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self.content
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class FileBody:
+    """A span of a complete file, which the server may send without the bytes passing through Python."""
+
+    def __init__(self, file: BinaryIO, span: Span) -> None:
+        self.file = file
+        self.span = span
+
+    def __iter__(self) -> Iterator[bytes]:
+        at = self.span.start
+        while at < self.span.stop:
+            piece = os.pread(self.file.fileno(), min(PIECE, self.span.stop - at), at)
+            if not piece:
+                raise Unreachable("a stored blob is shorter than it was")
+            at += len(piece)
+            yield piece
+
+    def close(self) -> None:
+        self.file.close()
+
+
+class PiecesBody:
+    """Pieces that come from elsewhere, and what to close when they are no longer wanted."""
+
+    def __init__(self, pieces: Iterable[bytes], close: Callable[[], None]) -> None:
+        self._pieces = iter(pieces)
+        self._close = close
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._pieces
+
+    def close(self) -> None:
+        self._close()
+
+
+def cut(pieces: Iterable[bytes], skip: int, length: int) -> Iterator[bytes]:
+    """`length` bytes of `pieces`, after the first `skip`."""
+    for piece in pieces:
+        if skip >= len(piece):
+            skip -= len(piece)
+            continue
+        part = piece[skip : skip + length]
+        skip, length = 0, length - len(part)
+        yield part
+        if not length:
+            return
+
+
+class Sending:
+    """The iterable that a WSGI server sends; tells `done(sent, error)` exactly once how it ended.
+
+    A body that breaks off must look broken: the connection is cut, so that the client never takes what it has for
+    all of it. To the server that is a connection reset, which it closes without another word.
+    """
+
+    def __init__(self, body: Body, done: Callable[[int, RegistryError | None], None]) -> None:
+        self._body = body
+        self._pieces = iter(body)
+        self._done = done
+        self._sent = 0
+        self._error: RegistryError | None = None
+        self._open = True
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            piece = next(self._pieces)
+        except RegistryError as error:
+            self._error = error
+            raise ConnectionResetError(errno.ECONNRESET, "the body broke off") from error
+        self._sent += len(piece)
+        return piece
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._body.close()
+            self._done(self._sent, self._error)
+
+
+class SendingFile:
+    """The file object that a WSGI server's file wrapper sends (by sendfile); `done(sent, None)` when it is closed."""
+
+    def __init__(self, body: FileBody, done: Callable[[int, RegistryError | None], None]) -> None:
+        self._body = body
+        self._done = done
+        self._open = True
+        os.lseek(body.file.fileno(), body.span.start, os.SEEK_SET)
+
+    def fileno(self) -> int:
+        return self._body.file.fileno()
+
+    def read(self, size: int = -1) -> bytes:
+        """For servers without sendfile; they stop at the Content-Length."""
+        return self._body.file.read(size)
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            with suppress(OSError):
+                self._body.close()
+            self._done(self._body.span.length, None)

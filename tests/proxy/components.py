@@ -1,0 +1,89 @@
+"""Proxy and shield as processes of their own, as they run in a cluster."""
+
+import http.client
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from tests.rig.processes import free_port, listening, stop, wait_until
+
+ROOT = Path(__file__).parents[2]
+TOKEN = "a-token-for-tests"
+
+
+@dataclass
+class Reply:
+    """One HTTP answer, read to its end."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+
+@dataclass
+class Component:
+    """`python -m MODULE` on a loopback port that stays the same over `stop()`, `kill()` and `start()`."""
+
+    module: str
+    options: list[str]
+    log: Path
+    port: int = field(default_factory=free_port)
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}"
+
+    def start(self) -> Self:
+        command = [sys.executable, "-m", self.module, "--listen", self.host, *self.options]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, stdout=log, stderr=log, env=os.environ | {"KUIK_TOKEN": TOKEN}, start_new_session=True
+            )
+        wait_until(lambda: listening(self.port), f"{self.module} listens")
+        return self
+
+    def stop(self) -> None:
+        if self.process:
+            stop(self.process)
+            self.process = None
+
+    def kill(self) -> None:
+        """SIGKILL, to the worker too: the process group is this component's own."""
+        assert self.process
+        os.killpg(self.process.pid, 9)
+        self.process.wait(10)
+        self.process = None
+        wait_until(lambda: not listening(self.port), f"{self.module} is dead")
+
+    def get(self, path: str, headers: dict[str, str] | None = None, method: str = "GET") -> Reply:
+        """Ask it something; raises http.client.IncompleteRead when the body breaks off."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path, headers=headers or {})
+            response = connection.getresponse()
+            return Reply(response.status, response.headers, response.read())
+        finally:
+            connection.close()
+
+    def image(self, reference: str) -> str:
+        """The name under which an image of a registry is pulled here."""
+        host, _, rest = reference.partition("/")
+        return f"{self.host}/{host.replace(':', '__')}/{rest}"
+
+
+def shield(folder: Path, *options: str) -> Component:
+    folder.mkdir(parents=True, exist_ok=True)
+    return Component("proxy.shield", ["--spool", str(folder / "spool"), *options], folder / "shield.log")
+
+
+def proxy(folder: Path, *options: str) -> Component:
+    folder.mkdir(parents=True, exist_ok=True)
+    return Component("proxy", list(options), folder / "proxy.log")
