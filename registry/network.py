@@ -16,11 +16,13 @@ _DEEPEST = 12
 _NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
 
 
-def failure(error: BaseException, host: str, *, timed_out: bool = False) -> RegistryError:
-    """What an exception of the HTTP library means for a request to `host`."""
+def failure(error: BaseException, host: str, *, timed_out: bool = False, ca_file: object = None) -> RegistryError:
+    """What an exception of the HTTP library means for a request to `host`, trusted by `ca_file` where one is set."""
+    if isinstance(error, ValueError):
+        return Unreachable(f"{host} cannot be asked: that is not a valid address")
     causes = list(_causes(error))
     if (tls := next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)) and not timed_out:
-        return _tls(tls, host)
+        return _tls(tls, host, ca_file)
     if timed_out or any(isinstance(cause, TimeoutError) for cause in causes):
         return TimedOut(f"{host} did not answer in time")
     if any(isinstance(cause, socket.gaierror) for cause in causes):
@@ -44,19 +46,18 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         waiting += [current.__cause__, current.__context__, getattr(current, "reason", None), *current.args]
 
 
-def _tls(error: ssl.SSLError, host: str) -> RegistryError:
+def _tls(error: ssl.SSLError, host: str, ca_file: object) -> RegistryError:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return TLSFailure(
-            f"the certificate of {host} is not trusted: {error.verify_message}; "
-            "configure the CA that signed it for this host"
-        )
+        advice = f"it is checked with {ca_file}" if ca_file else "configure the CA that signed it for this host"
+        return TLSFailure(f"the certificate of {host} is not trusted: {error.verify_message}; {advice}")
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError):
         return Unreachable(f"{host} closed the connection during TLS")
     if error.reason in _NO_TLS:
         return TLSFailure(
             f"{host} does not speak TLS; if it serves plain HTTP on purpose, configure plain HTTP for this host"
         )
-    return TLSFailure(f"TLS with {host} failed: {(error.reason or 'unknown reason').lower().replace('_', ' ')}")
+    reason = (error.reason or "unknown reason").lower().replace("_", " ")
+    return TLSFailure(f"TLS with {host} failed: {reason}" + (f"; its CA file is {ca_file}" if ca_file else ""))
 
 
 def _words(number: int) -> str:

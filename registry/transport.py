@@ -21,7 +21,7 @@ from requests.utils import get_environ_proxies
 from registry.address import MAX_REDIRECTS, REDIRECTS, Address, endpoint, named, redirected, travelling
 from registry.authorization import Authorization, TokenQuestion
 from registry.credentials import Credentials
-from registry.errors import ServerFailure
+from registry.errors import ServerFailure, TLSFailure
 from registry.failures import raise_for
 from registry.network import failure
 from registry.response import Response, TimedOut
@@ -180,9 +180,9 @@ class Transport:
 
     def _once(self, call: _Call) -> Response:
         host = call.address.host
-        prepared = requests.Request(call.method, call.address.url, dict(call.headers), data=call.body).prepare()
         settings = self._settings(named(host))
         try:
+            prepared = requests.Request(call.method, call.address.url, dict(call.headers), data=call.body).prepare()
             answer = self._adapter.send(
                 prepared,
                 stream=True,
@@ -191,7 +191,10 @@ class Transport:
                 proxies=_proxies(call.address),
             )
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise failure(error, host, timed_out=isinstance(error, requests.Timeout)) from None
+            timed_out = isinstance(error, requests.Timeout)
+            raise failure(error, host, timed_out=timed_out, ca_file=settings.ca_file) from None
+        except OSError:
+            raise TLSFailure(f"the CA file {settings.ca_file} for {host} cannot be read") from None
         return Response(
             answer.status_code, answer.headers, _Wire(answer, host), method=call.method, address=call.address
         )

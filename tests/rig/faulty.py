@@ -37,14 +37,14 @@ _PIECE = 64 * 1024
 _NO_BODY = (204, 304)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Seen:
-    """One request that reached the relay."""
+    """One request that reached the relay; `status` is 0 until an answer begins."""
 
     method: str
     path: str
     headers: Mapping[str, str]
-    status: int
+    status: int = 0
 
 
 @dataclass
@@ -66,7 +66,7 @@ class Exchange:
     body: bytes
     handler: BaseHTTPRequestHandler
     upstream: str | None
-    status: int = 0
+    seen: Seen
 
     @contextlib.contextmanager
     def relayed(self) -> Iterator[http.client.HTTPResponse]:
@@ -87,7 +87,7 @@ class Exchange:
 
     def begin(self, status: int, headers: Mapping[str, str]) -> None:
         """Send status and headers."""
-        self.status = status
+        self.seen.status = status
         self.handler.send_response(status)
         for name, value in headers.items():
             self.handler.send_header(name, value)
@@ -168,14 +168,10 @@ class Relay:
         return sum(1 for seen in self.requests if method in ("", seen.method) and part in seen.path)
 
     def handle(self, exchange: Exchange) -> None:
-        """Act on one request, and remember it."""
+        """Remember one request, and act on it."""
         fault = self._fault(exchange)
-        try:
-            fault(exchange)
-        finally:
-            seen = Seen(exchange.method, exchange.path, dict(exchange.headers), exchange.status)
-            with self._guard:
-                self.requests.append(seen)
+        self.requests.append(exchange.seen)
+        fault(exchange)
 
     def close(self) -> None:
         self.closing.set()
@@ -221,7 +217,9 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         body = self._chunks() if self.headers.get("Transfer-Encoding") == "chunked" else self.rfile.read(length)
         relay = self.server.relay
-        relay.handle(Exchange(self.command, self.path, dict(self.headers.items()), body, self, relay.upstream))
+        headers = dict(self.headers.items())
+        seen = Seen(self.command, self.path, dict(headers))
+        relay.handle(Exchange(self.command, self.path, headers, body, self, relay.upstream, seen))
 
     do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _handle  # noqa: N815  http.server's names
 
