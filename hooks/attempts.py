@@ -1,0 +1,145 @@
+"""What an observed copy Job tells: which attempt it is, what it was given, and how it ended."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+
+from hooks.conditions import MAX_MESSAGE, condition, holds
+from kube.types import Object, annotations, metadata, parse_time, part
+from registry.digest import Digest, InvalidDigest
+
+RESULT = "kuik.dev/result"
+ATTEMPT = "kuik.dev/attempt"
+INPUTS = "kuik.dev/inputs"
+REASONS = frozenset(
+    {
+        "Unauthorized",
+        "NotFound",
+        "RateLimited",
+        "Unreachable",
+        "TLS",
+        "NoPlatform",
+        "StoreFull",
+        "Corrupt",
+        "Unsupported",
+        "Failed",
+    }
+)
+_MAX_RESULT = 16 * 1024
+_MAX_PLATFORMS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What decides the outcome of an attempt besides upstream itself."""
+
+    platforms: tuple[str, ...]
+    secrets: tuple[tuple[str, str], ...]
+
+    def text(self) -> str:
+        return json.dumps({"platforms": self.platforms, "pullSecrets": self.secrets}, sort_keys=True)
+
+    @classmethod
+    def read(cls, text: Any) -> Self | None:
+        """From a Job's annotation; None where it cannot be read."""
+        document = _document(text)
+        platforms, secrets = document.get("platforms"), document.get("pullSecrets")
+        if not isinstance(platforms, list) or not isinstance(secrets, list):
+            return None
+        pairs = tuple((str(p[0]), str(p[1])) for p in secrets if isinstance(p, list) and len(p) == 2)
+        return cls(tuple(str(platform) for platform in platforms), pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """A copy that succeeded. `size` is in bytes."""
+
+    digest: str
+    size: int
+    platforms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A copy that failed, with one of REASONS."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One observed copy Job. `outcome` is None while it runs."""
+
+    number: int
+    inputs: Inputs | None
+    outcome: Copied | Refused | None
+    finished: datetime | None
+
+    @classmethod
+    def read(cls, job: Object) -> Self:
+        noted = annotations(job)
+        number = str(noted.get(ATTEMPT, ""))
+        outcome = _outcome(job)
+        return cls(
+            number=int(number) if number.isascii() and number.isdigit() and len(number) < 10 else 0,
+            inputs=Inputs.read(noted.get(INPUTS)),
+            outcome=outcome,
+            finished=_finished(job) if outcome else None,
+        )
+
+
+def _outcome(job: Object) -> Copied | Refused | None:
+    failed = holds(job, "Failed")
+    if not failed and not holds(job, "Complete"):
+        return None
+    document = _document(annotations(job).get(RESULT))
+    # The result is written last of all, so a good one counts even where the pod was killed right after it.
+    return _copied(document) or _refused(document) or Refused("Failed", _why(job, failed=failed))
+
+
+def _copied(document: Object) -> Copied | None:
+    size, platforms = document.get("size"), document.get("platforms")
+    if not isinstance(size, int) or isinstance(size, bool) or size < 0 or not isinstance(platforms, list):
+        return None
+    try:
+        digest = Digest.parse(str(document.get("digest")))
+    except InvalidDigest:
+        return None
+    named = sorted({platform for platform in platforms if isinstance(platform, str)})
+    return Copied(str(digest), size, tuple(named[:_MAX_PLATFORMS]))
+
+
+def _refused(document: Object) -> Refused | None:
+    reason = document.get("reason")
+    if not isinstance(reason, str):
+        return None
+    return Refused(reason if reason in REASONS else "Failed", str(document.get("message", ""))[:MAX_MESSAGE])
+
+
+def _why(job: Object, *, failed: bool) -> str:
+    if not failed:
+        return "the copy Job ended without a result that can be read"
+    found = condition(job, "Failed") or {}
+    return f"the copy Job failed: {found.get('reason', '')} {found.get('message', '')}".strip()[:MAX_MESSAGE]
+
+
+def _finished(job: Object) -> datetime | None:
+    ended = condition(job, "Complete") if holds(job, "Complete") else condition(job, "Failed")
+    times = (
+        (ended or {}).get("lastTransitionTime"),
+        part(job, "status").get("completionTime"),
+        metadata(job).get("creationTimestamp"),
+    )
+    return next((time for time in map(parse_time, times) if time), None)
+
+
+def _document(text: Any) -> Object:
+    if not isinstance(text, str) or len(text) > _MAX_RESULT:
+        return {}
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -1,0 +1,103 @@
+"""What a stage sees beside its objects: an Observation, made of values that were gathered at the edge."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from kube.types import Object
+from registry.proxied import DEFAULT_PROXY
+from registry.reference import Reference
+
+T = TypeVar("T")
+
+Group = Mapping[str, Object]
+"""Objects of one kind by their key in the request: `namespace/name`, or `name`."""
+
+Groups = Mapping[str, Group]
+"""Objects by kind, as Metacontroller sends them: `{"Job.batch/v1": {"kuik-system/copy-x-1": {...}}}`."""
+
+PUBLIC = "public"
+PRIVATE = "private"
+
+
+@dataclass(frozen=True, slots=True)
+class Known(Generic[T]):
+    """A fact that was read."""
+
+    value: T
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Nothing was asked, or there is nothing to know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The fact was asked for and could not be read. It never changes anything."""
+
+    why: str = ""
+
+
+Access = Known[str] | Absent | Unknown
+"""Known("public"), Known("private"), or not known."""
+
+
+def access_unknown(_reference: Reference) -> Access:
+    """What the edge says of an image's access where it asks nobody."""
+    return Absent()
+
+
+@dataclass(frozen=True, slots=True)
+class JobSettings:
+    """How copy Jobs are made. `source` is the shield's URL, `targets` the registries' that are written."""
+
+    image: str = "kube-image-keeper:dev"
+    namespace: str = "kuik-system"
+    service_account: str = "kuik-copy"
+    token_secret: str = "kuik-token"  # noqa: S105 - the name of a Secret, not its content
+    source: str = "http://kuik-shield:7440"
+    targets: tuple[str, ...] = ("http://kuik-registry:5000",)
+    deadline: int = 3600
+    """Seconds that one attempt may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What is fixed while the process runs. `proxy` is the node proxy's `host:port` in image names."""
+
+    proxy: str = DEFAULT_PROXY
+    plain_http: frozenset[str] = frozenset()
+    """Registry hosts that are asked without TLS; a loopback host is a node's own unless it is named here."""
+    job: JobSettings = field(default_factory=JobSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """All that a decision may depend on besides the parent and its children.
+
+    `related` holds what the stage's customize asked for. `access` tells whether anyone may pull an image. `in_use` are
+    the identities of the images that pods use, where the edge has looked at the pods themselves: Unknown freezes
+    expiry, Absent says that nobody looked.
+    """
+
+    now: datetime
+    settings: Settings = field(default_factory=Settings)
+    related: Groups = field(default_factory=dict)
+    access: Callable[[Reference], Access] = access_unknown
+    in_use: Known[frozenset[str]] | Absent | Unknown = Absent()
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the edge gathers before a request is read; see Observation for the fields."""
+
+    now: datetime
+    settings: Settings = field(default_factory=Settings)
+    access: Callable[[Reference], Access] = access_unknown
+    in_use: Known[frozenset[str]] | Absent | Unknown = Absent()
+
+    def observe(self, related: Groups) -> Observation:
+        """The observation of a request that came with these related objects."""
+        return Observation(self.now, self.settings, related, self.access, self.in_use)

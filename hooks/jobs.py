@@ -1,0 +1,100 @@
+"""The copy Job that stage 3 asks for."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hooks.attempts import ATTEMPT, INPUTS, Inputs
+from hooks.facts import JobSettings
+from kube.types import Object, metadata
+
+_MAX_NAME = 63  # the Job's name becomes a label of its pods
+_KEPT_SECONDS = 7200  # longer than any backoff: the times of a failed Job tell when to try again
+
+
+def job_name(parent: str, attempt: int) -> str:
+    """`copy-<name>-<attempt>`, cut to what a label holds; a name that must change keeps a hash of the whole."""
+    room = _MAX_NAME - len(f"copy--{attempt}")
+    if len(parent) > room or "." in parent:
+        digits = hashlib.sha256(parent.encode()).hexdigest()[:8]
+        parent = f"{parent[: room - 9].replace('.', '-').rstrip('-')}-{digits}"
+    return f"copy-{parent}-{attempt}"
+
+
+def copy_job(parent: Object, image: str, attempt: int, inputs: Inputs, settings: JobSettings) -> Object:
+    """The Job of one attempt. It is never changed once made, so a later release may make it differently."""
+    labels = {
+        "app.kubernetes.io/name": "kube-image-keeper",
+        "app.kubernetes.io/component": "copy",
+        "app.kubernetes.io/managed-by": "kube-image-keeper",
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": job_name(metadata(parent)["name"], attempt),
+            "namespace": settings.namespace,
+            "labels": labels,
+            "annotations": {ATTEMPT: str(attempt), INPUTS: inputs.text()},
+        },
+        "spec": {
+            "activeDeadlineSeconds": settings.deadline,
+            "backoffLimit": 0,
+            "completionMode": "NonIndexed",
+            "completions": 1,
+            "parallelism": 1,
+            "suspend": False,
+            "ttlSecondsAfterFinished": _KEPT_SECONDS,
+            "template": {
+                "metadata": {"labels": {**labels, "kuik.dev/cache": "false"}},
+                "spec": _pod_spec(_arguments(image, inputs.platforms, settings), settings),
+            },
+        },
+    }
+
+
+def _arguments(image: str, platforms: Sequence[str], settings: JobSettings) -> list[str]:
+    wanted = [word for platform in platforms for word in ("--platform", platform)]
+    targets = [word for target in settings.targets for word in ("--target", target)]
+    return ["kuik.copy_job", "--image", image, *wanted, "--source", settings.source, *targets]
+
+
+def _pod_spec(arguments: list[str], settings: JobSettings) -> Mapping[str, Any]:
+    return {
+        "restartPolicy": "Never",
+        "serviceAccountName": settings.service_account,
+        "automountServiceAccountToken": True,
+        "enableServiceLinks": False,
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [_container(arguments, settings)],
+        "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}}],
+    }
+
+
+def _container(arguments: list[str], settings: JobSettings) -> Mapping[str, Any]:
+    token = {"name": settings.token_secret, "key": "token", "optional": True}
+    return {
+        "name": "copy",
+        "image": settings.image,
+        "imagePullPolicy": "IfNotPresent",
+        "args": arguments,
+        "env": [
+            _field("KUIK_JOB", "metadata.labels['batch.kubernetes.io/job-name']"),
+            _field("KUIK_NAMESPACE", "metadata.namespace"),
+            {"name": "KUIK_TOKEN", "valueFrom": {"secretKeyRef": token}},
+        ],
+        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - a volume of the pod's own
+    }
+
+
+def _field(name: str, path: str) -> Mapping[str, Any]:
+    return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
