@@ -42,8 +42,7 @@ class Chain:
         """
         remembered = self.recent.get(request)
         if remembered:
-            remembered.cache = f"{CACHE}; hit; detail=memory"
-            return remembered
+            return replace(remembered, cache=f"{CACHE}; hit; detail=memory", source="memory")
         return Search(self, request).answer()
 
     def ask(self, source: Source, request: Request) -> Answer:
@@ -53,31 +52,33 @@ class Chain:
             answer = source.fetch(request)
         outcome = "hit" if source in self.stores else "fwd=miss"
         mine = f"{CACHE}; {outcome}; detail={source.name}"
-        answer.cache = f"{answer.cache}, {mine}" if answer.cache else mine
-        answer.source = source.name
-        return answer
+        return replace(answer, cache=f"{answer.cache}, {mine}" if answer.cache else mine, source=source.name)
 
 
 class Search:
     """One request on its way along the chain."""
 
     def __init__(self, chain: Chain, request: Request) -> None:
+        self.request = request
         self._chain = chain
-        self._request = request
         self._rest = iter(chain.order(request))
         self._local: list[RegistryError] = []
         self._remote: list[RegistryError] = []
 
     def answer(self) -> Answer:
         """The first answer whose body also begins to come."""
-        answer = self._next(self._request)
-        if isinstance(answer.body, BytesBody):
-            self._chain.recent.keep(self._request, answer)
-        if not isinstance(answer.body, (BytesBody, FileBody, NoBody)):
-            self._begun(answer)
-        return answer
+        answer = self.ask_next(self.request)
+        self._chain.recent.keep(self.request, answer)
+        if isinstance(answer.body, (BytesBody, FileBody, NoBody)):
+            return answer
+        continued = Continued(self, answer)
+        continued.begin()
+        return replace(answer, body=PiecesBody(continued.pieces(), continued.close))
 
-    def _next(self, request: Request) -> Answer:
+    def ask_next(self, request: Request, because: RegistryError | None = None) -> Answer:
+        """The answer of the next source that has one, `because` the last one broke; raises the most telling error."""
+        if because:
+            self._remote.append(because)
         for source in self._rest:
             try:
                 return self._chain.ask(source, request)
@@ -87,53 +88,39 @@ class Search:
                 (self._local if source in self._chain.stores else self._remote).append(error)
         raise most_telling(self._local, self._remote)
 
-    def _begun(self, answer: Answer) -> None:
-        """Read the first piece, so that a source that breaks at once is none."""
-        continued = Continued(self, answer)
-        continued.begin()
-        answer.body = PiecesBody(continued.pieces(), continued.close)
-
-    def after_break(self, request: Request, error: RegistryError) -> Answer:
-        """The answer of the next source, which has to be the same blob; raises RegistryError."""
-        self._remote.append(error)
-        return self._next(request)
-
-    @property
-    def request(self) -> Request:
-        return self._request
-
 
 class Continued:
     """The bytes of one blob from one source after another."""
 
     def __init__(self, search: Search, answer: Answer) -> None:
         self._search = search
-        self._current = answer
+        self._size = answer.size
         self._span = answer.span or (Span(0, answer.size) if answer.size is not None else None)
         self._at = self._span.start if self._span else 0
+        self._body = answer.body
         self._pieces = iter(answer.body)
         self._first: bytes | None = None
 
     def begin(self) -> None:
-        """Have the first piece at hand; raises RegistryError when no source gives it."""
+        """Have the first piece at hand, so that a source that breaks at once is none; raises when no source is left."""
         self._first = self._read()
 
     def pieces(self) -> Iterator[bytes]:
         """All bytes; raises RegistryError when they break off and no source is left."""
-        piece = self._first
-        self._first = None
+        piece, self._first = self._first, None
         while piece is not None:
             yield piece
             piece = self._read()
 
     def close(self) -> None:
-        self._current.body.close()
+        self._body.close()
 
     def _read(self) -> bytes | None:
         while True:
             try:
                 piece = next(self._pieces, None)
             except RegistryError as error:
+                self._body.close()
                 self._go_on(error)
             else:
                 self._at += len(piece or b"")
@@ -141,15 +128,13 @@ class Continued:
 
     def _go_on(self, error: RegistryError) -> None:
         """Take the rest from the next source; not after damage, as what was sent may be wrong already."""
-        self._current.body.close()
-        begun = self._span is None or self._at > self._span.start
-        if (begun and isinstance(error, Corrupt)) or self._span is None:
+        span = self._span
+        if span is None or (isinstance(error, Corrupt) and self._at > span.start):
             raise error
-        wanted = replace(self._search.request, range=ByteRange(self._at, self._span.stop - 1))
-        answer = self._search.after_break(wanted, error)
-        if answer.size not in (None, self._current.size):
+        rest = replace(self._search.request, range=ByteRange(self._at, span.stop - 1))
+        answer = self._search.ask_next(rest, error)
+        self._body = answer.body
+        if answer.size != self._size:
             answer.body.close()
-            raise Corrupt(f"{answer.source} has another size of {wanted.route}") from error
-        skip = 0 if answer.span else self._at
-        self._pieces = cut(answer.body, skip, self._span.stop - self._at)
-        self._current = replace(answer, size=self._current.size)
+            raise Corrupt(f"{answer.source} has {answer.size} bytes of {rest.route}, not {self._size}") from error
+        self._pieces = cut(answer.body, 0 if answer.span else self._at, span.stop - self._at)

@@ -47,7 +47,7 @@ class Denied(RegistryError):
 
     reason = "Denied"
     code = "DENIED"
-    status = 403
+    status = 401
 
 
 class RangeNotSatisfiable(RegistryError):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from registry.transport import Timeouts
 
-TIMEOUTS = Timeouts(connect=2.0, read=30.0)
+TIMEOUTS = Timeouts(connect=1.5, read=30.0)
 """A source that is silent costs this much, once: others are waiting to be asked."""
 TOKEN_VARIABLE = "KUIK_TOKEN"  # noqa: S105  the variable's name
 

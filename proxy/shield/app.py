@@ -13,19 +13,21 @@ from registry.reference import InvalidReference, Reference
 def create_app(shield: Shield, token: str) -> Flask:
     """`/v2/<host>/<repository>/...` and `/facts/access?image=REF` over `shield`.
 
-    Every request must carry `Authorization: Bearer <token>`; an empty token is refused with ValueError.
+    Every request must show the token: as Bearer, or as the password of any user, which is how a registry client that
+    knows nothing of kuik shows it. An empty token is refused with ValueError.
     """
     if not token:
         raise ValueError("the shield needs a token: without one, any caller would be served")
     app = Flask("proxy.shield", static_folder=None)
-    expected = f"Bearer {token}".encode()
+    expected = token.encode()
 
     @app.before_request
     def check_caller() -> Response | None:
-        shown = request.headers.get("Authorization", "").encode("utf-8", "replace")
-        if hmac.compare_digest(shown, expected):
+        if hmac.compare_digest(_shown().encode("utf-8", "replace"), expected):
             return None
-        return error_response(Denied("the shield serves kuik's own components: show their token"))
+        refusal = error_response(Denied("the shield serves kuik's own components: show their token"))
+        refusal.headers["WWW-Authenticate"] = 'Basic realm="kuik shield"'
+        return refusal
 
     @app.get("/facts/access")
     def access() -> Response:
@@ -37,3 +39,10 @@ def create_app(shield: Shield, token: str) -> Flask:
 
     serve_v2(app, shield.fetch)
     return app
+
+
+def _shown() -> str:
+    shown = request.authorization
+    if shown is None:
+        return ""
+    return (shown.token if shown.type == "bearer" else shown.password) or ""

@@ -8,17 +8,16 @@ from dataclasses import replace
 from proxy.breaker import Breakers
 from proxy.errors import BlobUnknown
 from proxy.shield.fetch import Fetch, FollowingBody
+from proxy.shield.fill import Filler
 from proxy.shield.singleflight import SingleFlight
 from proxy.shield.spool import Spool
 from proxy.sources.message import BLOB_TYPE, Answer, Request
 from proxy.sources.upstream import Upstream
 from proxy.span import ByteRange, Span, span_of
 from proxy.stream import FileBody, NoBody, PiecesBody
-from registry.blobstream import BlobStream
 from registry.client import Client
 from registry.digest import Digest
-from registry.errors import Corrupt, RegistryError, StoreFull, Unreachable
-from registry.ingest import Ingest
+from registry.errors import RegistryError, StoreFull, Unreachable
 from registry.reference import Reference
 from registry.verify import verified
 
@@ -39,6 +38,7 @@ class SpooledBlobs:
         self._upstream = Upstream(client)
         self._under_way: dict[Digest, Fetch] = {}
         self._lock = threading.Lock()
+        self._filler = Filler(client, spool, breakers)
         self._slots = threading.BoundedSemaphore(FETCHES_AT_ONCE)
         self._sizes: SingleFlight[Reference, int | None] = SingleFlight()
 
@@ -49,6 +49,8 @@ class SpooledBlobs:
             return kept
         if request.is_head:
             return self._head(request, digest)
+        if self._filler.knows_too_large(digest):
+            return self._through(request, digest)
         try:
             fetch, leads = self._join(request.route.reference, digest)
             return self._following(request, fetch, MISS if leads else COLLAPSED)
@@ -61,7 +63,7 @@ class SpooledBlobs:
             return None
         try:
             size = self._spool.size(digest) or 0
-            span = span_of(request.range, size) if size or request.range else Span(0, 0)
+            span = span_of(request.range, size)
         except RegistryError:
             file.close()
             raise
@@ -91,8 +93,7 @@ class SpooledBlobs:
             kept = self._kept(request, fetch.digest)
             if kept is None:  # pushed out again at once
                 raise StoreFull("the spool is too busy")
-            kept.cache = cache
-            return kept
+            return replace(kept, cache=cache)
         try:
             span = span_of(request.range, fetch.size)
         except RegistryError:
@@ -106,11 +107,10 @@ class SpooledBlobs:
         """Straight from upstream, where the spool has no room for the blob: nothing is kept."""
         with self._breakers.guard(request.route.host):
             answer = self._upstream.fetch(request)
-        if answer.span is None:
-            body = answer.body
-            answer.body = PiecesBody(verified(body, digest, answer.size), body.close)
-        answer.cache = BYPASS
-        return answer
+        if answer.span:
+            return replace(answer, cache=BYPASS)
+        body = PiecesBody(verified(answer.body, digest, answer.size), answer.body.close)
+        return replace(answer, body=body, cache=BYPASS)
 
     def _rest(self, request: Request, span: Span) -> Iterator[bytes]:
         asked = replace(request, range=ByteRange(span.start, span.stop - 1))
@@ -119,8 +119,6 @@ class SpooledBlobs:
             if answer.span != span:
                 raise Unreachable(f"{request.route.host} does not continue in the middle of a blob")
             yield from answer.body
-
-    # fetches, each in its thread
 
     def _join(self, reference: Reference, digest: Digest) -> tuple[Fetch, bool]:
         with self._lock:
@@ -137,52 +135,13 @@ class SpooledBlobs:
         error: RegistryError = Unreachable(f"the fetch of {reference} ended")
         try:
             with self._slots:
-                size = self._fill(fetch, reference)
+                size = self._filler.fill(fetch, reference)
         except RegistryError as caught:
             error = caught
         finally:  # whatever happened, nobody waits for ever
-            self._spool.settled(fetch.digest)
             with self._lock:
                 del self._under_way[fetch.digest]
             if size is None:
                 fetch.failed(error)
             else:
                 fetch.finished(size)
-
-    def _fill(self, fetch: Fetch, reference: Reference) -> int:
-        with self._spool.ingest(fetch.digest) as ingest:
-            if not ingest.done:
-                with self._open(ingest, reference) as stream:
-                    self._admit(ingest, stream)
-                    self._receive(fetch, ingest, stream)
-                ingest.commit()
-            return ingest.offset
-
-    def _open(self, ingest: Ingest, reference: Reference) -> BlobStream:
-        with self._breakers.guard(reference.host):
-            try:
-                return self._client.open_blob(reference, ingest.digest, ingest.offset)
-            except Corrupt:  # more bytes are here than the blob has
-                ingest.restart()
-                return self._client.open_blob(reference, ingest.digest)
-
-    def _admit(self, ingest: Ingest, stream: BlobStream) -> None:
-        ingest.size = stream.size
-        if stream.size is not None and not self._spool.reserve(ingest.digest, stream.size):
-            raise StoreFull(f"blob {ingest.digest} has {stream.size} bytes, more than the spool has room for")
-
-    def _receive(self, fetch: Fetch, ingest: Ingest, stream: BlobStream) -> None:
-        with ingest.path.open("rb", buffering=0) as file:
-            fetch.answered(stream.size, file, ingest.offset)
-            try:
-                for piece in stream:
-                    ingest.write(piece)
-                    self._within_bounds(ingest)
-                    fetch.advanced(ingest.offset)
-            except StoreFull:
-                ingest.restart()  # what is half there only fills the disk
-                raise
-
-    def _within_bounds(self, ingest: Ingest) -> None:
-        if ingest.size is None and not self._spool.reserve(ingest.digest, ingest.offset):
-            raise StoreFull(f"blob {ingest.digest} has no size and is larger than the spool has room for")

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from proxy.breaker import Breakers
 from proxy.path import Kind
@@ -68,5 +69,4 @@ class Shield:
             reference = reference.with_digest(descriptor.digest)
         manifest, kept = self._manifests.manifest(reference)
         answer = manifest_answer(request, manifest.descriptor, manifest.raw)
-        answer.cache = HIT if kept else MISS
-        return answer
+        return replace(answer, cache=HIT if kept else MISS)

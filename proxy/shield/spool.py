@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from registry.blobs import PIECE, BlobFolder
 from registry.digest import Digest
-from registry.errors import NotFound, RegistryError, StoreFull
+from registry.errors import Corrupt, NotFound, RegistryError
 from registry.ingest import Ingest
 
 PARTIAL_LIFETIME = 3600.0
@@ -53,17 +53,12 @@ class Spool:
                 return None
             self._sizes.move_to_end(digest)
         try:
-            file = self._folder.open(digest)
-        except NotFound:
+            return self._opened(digest)
+        except (NotFound, Corrupt):
             self.drop([digest])
-            return None
-        if not self._proves(digest, file):
-            file.close()
-            self.drop([digest])
-            return None
-        with suppress(OSError):  # the time of use is only for the next start
-            os.utime(file.fileno())
-        return file
+        except OSError:  # a disk that cannot read, or too many open files: a miss, and nothing is known of the content
+            pass
+        return None
 
     def size(self, digest: Digest) -> int | None:
         """Bytes of what is kept, None where it is not."""
@@ -100,7 +95,7 @@ class Spool:
         if not self.reserve(digest, len(content)):
             return
         try:
-            with suppress(StoreFull):
+            with suppress(RegistryError, OSError):
                 self._folder.put(digest, content)
         finally:
             self.settled(digest)
@@ -112,7 +107,8 @@ class Spool:
             for digest in digests:
                 self._proven.discard(digest)
                 self._sizes.pop(digest, None)
-                freed += self._folder.remove(digest)
+                with suppress(OSError):
+                    freed += self._folder.remove(digest)
             return freed
 
     def clear(self) -> int:
@@ -131,18 +127,28 @@ class Spool:
         while self._sizes and self.used > self.max_bytes:
             self.drop([next(iter(self._sizes))])
 
-    def _proves(self, digest: Digest, file: BinaryIO) -> bool:
+    def _opened(self, digest: Digest) -> BinaryIO:
+        file = self._folder.open(digest)
+        try:
+            self._prove(digest, file)
+        except BaseException:
+            file.close()
+            raise
+        with suppress(OSError):  # the time of use is only for the next start
+            os.utime(file.fileno())
+        return file
+
+    def _prove(self, digest: Digest, file: BinaryIO) -> None:
         if digest in self._proven:
-            return True
+            return
         hasher, at = digest.hasher(), 0
         while piece := os.pread(file.fileno(), PIECE, at):
             hasher.update(piece)
             at += len(piece)
         if not digest.matches(hasher):
-            return False
+            raise Corrupt(f"what the spool has as {digest} is something else")
         with self._lock:
             self._proven.add(digest)
-        return True
 
 
 def read_all(file: BinaryIO, limit: int) -> bytes:

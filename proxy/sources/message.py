@@ -34,7 +34,7 @@ class Request:
         return f"{self.method} {self.route}"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a source has: the whole (`span` None, status 200) or a span of it (206). Whoever holds it closes `body`.
 

@@ -1,7 +1,7 @@
 """A registry or a shield over HTTP, asked by the path form that names the registry host."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from proxy.errors import RangeNotSatisfiable
 from proxy.path import Kind
@@ -58,8 +58,7 @@ class Remote:
             answer = self._manifest(request, response)
         else:
             answer = _listing(request, response)
-        answer.cache = response.headers.get("Cache-Status", "")
-        return answer
+        return replace(answer, cache=response.headers.get("Cache-Status", ""))
 
     def _manifest(self, request: Request, response: Response) -> Answer:
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()

@@ -1,0 +1,114 @@
+"""The HTTP face: headers, ranges and errors as the distribution-spec has them, over an image layout folder."""
+
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from proxy.app import create_app
+from proxy.chain import Chain
+from proxy.sources.stored import Stored
+from registry.digest import Digest
+from registry.layout import Layout
+from registry.manifest import parse_manifest
+from registry.reference import Reference
+from tests.rig.images import BuiltImage, image
+
+BUILT: BuiltImage = image("stored")
+BLOB_DIGEST, BLOB = max(BUILT.blobs.items(), key=lambda item: len(item[1]))
+NAME = "/v2/quay.io/team/app"
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> FlaskClient:
+    layout = Layout(tmp_path_factory.mktemp("store"))
+    for digest, blob in BUILT.blobs.items():
+        layout.blobs.put(digest, blob)
+    layout.tag(Reference.parse("quay.io/team/app:1"), parse_manifest(BUILT.raw, BUILT.media_type))
+    return create_app(Chain([Stored(layout)])).test_client()
+
+
+@pytest.mark.parametrize("path", [f"{NAME}/manifests/1", "/v2/team/app/manifests/1?ns=quay.io", f"{NAME}/manifests/{BUILT.digest}"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_manifest_by_tag_by_digest_and_as_a_mirror(client: FlaskClient, path: str, method: str) -> None:
+    response = client.open(path, method=method)
+    assert response.status_code == 200
+    assert response.data == (BUILT.raw if method == "GET" else b"")
+    assert response.headers["Content-Type"] == BUILT.media_type
+    assert response.headers["Content-Length"] == str(len(BUILT.raw))
+    assert response.headers["Docker-Content-Digest"] == str(BUILT.digest)
+    assert response.headers["Docker-Distribution-API-Version"] == "registry/2.0"
+    assert response.headers["Cache-Status"].startswith("kuik; hit")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "body"),
+    [
+        (None, 200, BLOB),
+        ("bytes=5-9", 206, BLOB[5:10]),
+        ("bytes=4090-", 206, BLOB[4090:]),
+        ("bytes=-7", 206, BLOB[-7:]),
+        ("bytes=0-1,5-6", 200, BLOB),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_blob_and_its_ranges(client: FlaskClient, wanted: str | None, status: int, body: bytes, method: str) -> None:
+    response = client.open(f"{NAME}/blobs/{BLOB_DIGEST}", method=method, headers={"Range": wanted} if wanted else {})
+    assert (response.status_code, response.data) == (status, body if method == "GET" else b"")
+    assert response.headers["Content-Length"] == str(len(body))
+    assert response.headers["Accept-Ranges"] == "bytes"
+    assert response.headers["Docker-Content-Digest"] == str(BLOB_DIGEST)
+    if status == 206:
+        start = BLOB.index(body)
+        assert response.headers["Content-Range"] == f"bytes {start}-{start + len(body) - 1}/{len(BLOB)}"
+
+
+def test_a_range_beyond_the_end_says_how_long_the_blob_is(client: FlaskClient) -> None:
+    response = client.get(f"{NAME}/blobs/{BLOB_DIGEST}", headers={"Range": f"bytes={len(BLOB)}-"})
+    assert (response.status_code, response.headers["Content-Range"]) == (416, f"bytes */{len(BLOB)}")
+
+
+@pytest.mark.parametrize("path", ["/v2/", "/v2"])
+def test_it_is_a_registry(client: FlaskClient, path: str) -> None:
+    response = client.get(path)
+    assert (response.status_code, response.json) == (200, {})
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", f"{NAME}/manifests/none", 404, "MANIFEST_UNKNOWN"),
+        ("GET", f"{NAME}/blobs/{Digest.of(b'none')}", 404, "BLOB_UNKNOWN"),
+        ("GET", f"{NAME}/blobs/sha256:12", 400, "DIGEST_INVALID"),
+        ("GET", "/v2/quay.io/UPPER/manifests/1", 400, "NAME_INVALID"),
+        ("GET", "/v2/nginx/manifests/1", 400, "NAME_INVALID"),
+        ("GET", "/v2/_catalog", 404, "NAME_UNKNOWN"),
+        ("GET", "/elsewhere", 404, "NAME_UNKNOWN"),
+        ("POST", f"{NAME}/blobs/uploads/", 405, "UNSUPPORTED"),
+        ("PUT", f"{NAME}/manifests/1", 405, "UNSUPPORTED"),
+        ("PATCH", f"{NAME}/blobs/uploads/1", 405, "UNSUPPORTED"),
+        ("DELETE", f"{NAME}/manifests/1", 405, "UNSUPPORTED"),
+        ("OPTIONS", f"{NAME}/manifests/1", 405, "UNSUPPORTED"),
+    ],
+)
+def test_what_is_refused_is_told_as_the_spec_s_json(
+    client: FlaskClient, method: str, path: str, status: int, code: str
+) -> None:
+    response = client.open(path, method=method)
+    assert response.status_code == status
+    assert response.json
+    assert [error["code"] for error in response.json["errors"]] == [code]
+    assert len(response.json["errors"][0]["message"]) > 20
+    assert ("Allow" in response.headers) == (status == 405)
+
+
+def test_a_log_line_tells_what_was_pulled_and_where_from(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="kuik.pull"):
+        client.get(f"{NAME}/manifests/1").close()
+        client.get(f"{NAME}/manifests/none").close()
+    found, missed = (record.getMessage() for record in caplog.records)
+    assert found.startswith(f"GET quay.io/team/app:1: 200, {len(BUILT.raw)} bytes from registry in ")
+    assert missed.startswith("GET quay.io/team/app:none: 404 after ")
+    assert "NotFound" in missed

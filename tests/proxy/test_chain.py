@@ -1,0 +1,177 @@
+"""Whom the chain asks, what it tells when nobody has it, and how a broken body goes on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from proxy.chain import Chain
+from proxy.errors import RangeNotSatisfiable
+from proxy.path import Kind, Route
+from proxy.sources.message import BLOB_TYPE, Answer, Request, manifest_answer
+from proxy.span import ByteRange, span_of
+from proxy.stream import PiecesBody
+from registry.digest import Digest
+from registry.errors import Corrupt, NotFound, RateLimited, RegistryError, ServerFailure, Unauthorized, Unreachable
+from registry.manifest import OCI_MANIFEST, Descriptor
+
+BLOB = bytes(range(256)) * 4
+DIGEST = Digest.of(BLOB)
+A_BLOB = Request(Route("quay.io", "a", Kind.BLOB, str(DIGEST)))
+A_TAG = Request(Route("quay.io", "a", Kind.MANIFEST, "1"))
+BY_DIGEST = Request(Route("quay.io", "a", Kind.MANIFEST, str(DIGEST)))
+
+
+@dataclass(eq=False)
+class Fake:
+    """A source that has BLOB, in pieces of 100 bytes, fails from the start, or breaks after `breaks` bytes."""
+
+    name: str
+    fails: RegistryError | None = None
+    breaks: int | None = None
+    breaks_with: RegistryError = field(default_factory=lambda: Unreachable("reset"))
+    asked: list[Request] = field(default_factory=list)
+    closed: int = 0
+    content: bytes = BLOB
+
+    def peer(self, _request: Request, /) -> str:
+        return self.name
+
+    def fetch(self, request: Request) -> Answer:
+        self.asked.append(request)
+        if self.fails:
+            raise self.fails
+        if request.kind is Kind.MANIFEST:
+            return manifest_answer(request, Descriptor(OCI_MANIFEST, DIGEST, len(BLOB)), BLOB)
+        span = span_of(request.range, len(self.content))
+        body = PiecesBody(self._pieces(self.content[span.start : span.stop]), self._close)
+        return Answer(body, len(self.content), BLOB_TYPE, DIGEST, span if request.range else None)
+
+    def _pieces(self, content: bytes) -> Iterator[bytes]:
+        stop = len(content) if self.breaks is None else self.breaks
+        for at in range(0, stop, 100):
+            yield content[at : min(at + 100, stop)]
+        if self.breaks is not None:
+            raise self.breaks_with
+
+    def _close(self) -> None:
+        self.closed += 1
+
+
+def read(answer: Answer) -> bytes:
+    try:
+        return b"".join(answer.body)
+    finally:
+        answer.body.close()
+
+
+@pytest.mark.parametrize(
+    ("request_", "order"),
+    [
+        (A_TAG, ["shield", "registry", "upstream"]),
+        (BY_DIGEST, ["registry", "shield", "upstream"]),
+        (A_BLOB, ["registry", "shield", "upstream"]),
+        (Request(Route("quay.io", "a", Kind.TAGS)), ["shield", "registry", "upstream"]),
+    ],
+)
+@pytest.mark.parametrize("error", [NotFound("x"), Unauthorized("x"), RateLimited("x"), ServerFailure("x"), Corrupt("x")])
+def test_any_error_of_a_source_leads_to_the_next(request_: Request, order: list[str], error: RegistryError) -> None:
+    sources = {name: Fake(name, error) for name in order}
+    chain = Chain([sources["registry"]], [sources["shield"]], [sources["upstream"]])
+    assert [source.name for source in chain.order(request_)] == order
+    with pytest.raises(RegistryError):
+        chain.fetch(request_)
+    assert all(len(source.asked) == 1 for source in sources.values())
+    last = Fake(order[-1])
+    answer = Chain([sources["registry"]], [sources["shield"]], [last]).fetch(
+        A_BLOB if request_.kind is Kind.TAGS else request_
+    )
+    assert read(answer) == BLOB
+    assert answer.cache == "kuik; fwd=miss; detail=upstream"
+
+
+def test_cache_status_says_where_from() -> None:
+    assert Chain([Fake("registry")]).fetch(A_BLOB).cache == "kuik; hit; detail=registry"
+
+
+@pytest.mark.parametrize(
+    ("registry", "shield", "upstream", "told"),
+    [
+        (NotFound("r"), Unreachable("s"), Unreachable("u"), Unreachable),
+        (NotFound("r"), NotFound("s"), Unreachable("u"), NotFound),
+        (NotFound("r"), Unreachable("s"), Unauthorized("u"), Unauthorized),
+        (NotFound("r"), RateLimited("s"), Unauthorized("u"), RateLimited),
+        (Unreachable("r"), Unreachable("s"), NotFound("u"), NotFound),
+    ],
+)
+def test_the_most_telling_error_is_told(
+    registry: RegistryError, shield: RegistryError, upstream: RegistryError, told: type[RegistryError]
+) -> None:
+    chain = Chain([Fake("registry", registry)], [Fake("shield", shield)], [Fake("upstream", upstream)])
+    with pytest.raises(told) as raised:
+        chain.fetch(A_BLOB)
+    assert type(raised.value) is told
+
+
+def test_without_any_remote_source_the_store_s_word_counts() -> None:
+    with pytest.raises(NotFound):
+        Chain([Fake("registry", NotFound("r"))]).fetch(A_BLOB)
+
+
+@pytest.mark.parametrize("breaks", [0, 1, 250, 1000])
+@pytest.mark.parametrize("wanted", [None, ByteRange(3, 1020), ByteRange(-1020)])
+def test_a_body_that_breaks_goes_on_from_the_next_source(breaks: int, wanted: ByteRange | None) -> None:
+    request = Request(A_BLOB.route, range=wanted)
+    span = span_of(wanted, len(BLOB))
+    first, second, third = Fake("one", breaks=breaks), Fake("two", breaks=5), Fake("three")
+    assert read(Chain([first, second, third]).fetch(request)) == BLOB[span.start : span.stop]
+    assert second.asked[0].range == ByteRange(span.start + breaks, span.stop - 1)
+    assert (first.closed, second.closed, third.closed) == (1, 1, 1)
+
+
+def test_a_body_that_breaks_everywhere_is_seen_to_break() -> None:
+    answer = Chain([Fake("one", breaks=200), Fake("two", breaks=200)]).fetch(A_BLOB)
+    with pytest.raises(Unreachable):
+        read(answer)
+
+
+def test_damage_is_not_continued_once_bytes_were_sent() -> None:
+    other = Fake("two")
+    answer = Chain([Fake("one", breaks=300, breaks_with=Corrupt("wrong"))], [other]).fetch(A_BLOB)
+    with pytest.raises(Corrupt):
+        read(answer)
+    assert not other.asked
+
+
+def test_another_blob_under_the_same_name_does_not_continue_it() -> None:
+    answer = Chain([Fake("one", breaks=300)], [Fake("two", content=BLOB + b"more")]).fetch(A_BLOB)
+    with pytest.raises(Corrupt):
+        read(answer)
+
+
+def test_a_range_beyond_the_end_is_an_answer_not_a_failure() -> None:
+    other = Fake("two")
+    with pytest.raises(RangeNotSatisfiable):
+        Chain([Fake("one")], [other]).fetch(Request(A_BLOB.route, range=ByteRange(5000)))
+    assert not other.asked
+
+
+def test_a_dead_source_is_asked_once_and_not_once_per_request() -> None:
+    dead, alive = Fake("dead", Unreachable("no answer")), Fake("alive")
+    chain = Chain([dead], [alive])
+    for _ in range(5):
+        assert read(chain.fetch(A_BLOB)) == BLOB
+    assert (len(dead.asked), len(alive.asked)) == (1, 5)
+
+
+def test_a_manifest_by_digest_is_remembered_for_its_repository_alone() -> None:
+    source = Fake("shield")
+    chain = Chain([], [source])
+    assert read(chain.fetch(A_TAG)) == BLOB
+    again = chain.fetch(BY_DIGEST)
+    assert (read(again), again.cache, again.media_type) == (BLOB, "kuik; hit; detail=memory", OCI_MANIFEST)
+    assert chain.fetch(Request(BY_DIGEST.route, "HEAD")).length == len(BLOB)
+    assert len(source.asked) == 1
+    chain.fetch(Request(Route("quay.io", "other", Kind.MANIFEST, str(DIGEST))))
+    chain.fetch(A_TAG)
+    assert len(source.asked) == 3
