@@ -120,6 +120,15 @@ def test_an_absent_child_is_not_served_until_it_comes(layout: Layout) -> None:
     assert layout.resolve(NGINX.with_digest(child)) is not None
 
 
+def test_what_was_lost_from_the_disk_is_not_served(layout: Layout) -> None:
+    built = multi_platform("m")
+    keep(layout, built, NGINX)
+    for digest in built.manifests:
+        layout.blobs.remove(digest)
+        assert layout.resolve(NGINX.with_digest(digest)) is None
+    assert layout.resolve(NGINX) is None
+
+
 def test_docker_media_types_stay(layout: Layout) -> None:
     built = multi_platform("m", docker=True)
     keep(layout, built, NGINX)
@@ -258,6 +267,16 @@ def test_another_process_change_is_seen(layout: Layout) -> None:
         found = layout.resolve(reference)
         assert found is not None
         assert found.digest == built.digest
+
+
+def test_the_time_of_the_index_only_grows(layout: Layout) -> None:
+    """Readers tell a change by it, also where the clock stands still or was set back."""
+    file = layout.root / "index.json"
+    ahead = file.stat().st_mtime_ns + 3600 * 10**9
+    os.utime(file, ns=(ahead, ahead))
+    keep(layout, image("a"), NGINX)
+    keep(layout, image("b"), NGINX)
+    assert file.stat().st_mtime_ns == ahead + 2
 
 
 def test_many_writers_lose_no_name(layout: Layout) -> None:
