@@ -125,15 +125,18 @@ def manifest_type(document: Mapping[str, Any], declared: str = "") -> str:
     """The media type of a parsed manifest; raises Unsupported or Corrupt when it is none that kuik knows."""
     if document.get("schemaVersion") == 1:
         raise Unsupported("the image is in Docker schema 1, which is no longer served anywhere: rebuild it")
+    if "manifests" in document and ("layers" in document or "config" in document):
+        raise Corrupt("the document is an index and an image at once, which different clients read differently")
     own = document.get("mediaType")
+    own = own if isinstance(own, str) else ""
     for candidate in (own, declared.partition(";")[0].strip()):
         if candidate in INDEX_TYPES or candidate in MANIFEST_TYPES:
-            return str(candidate)
+            return candidate
     if isinstance(document.get("manifests"), list):
         return OCI_INDEX
     if isinstance(document.get("layers"), list) or isinstance(document.get("config"), dict):
         return OCI_MANIFEST
-    raise Corrupt(f"the document is no image manifest or index (mediaType {str(own or declared)[:80]!r})")
+    raise Corrupt(f"the document is no image manifest or index (mediaType {(own or declared)[:80]!r})")
 
 
 def _document(raw: bytes) -> dict[str, Any]:

@@ -6,7 +6,7 @@ name never holds an underscore, so the two names map to each other one to one.
 
 from dataclasses import replace
 
-from registry.reference import InvalidReference, Reference, check_repository, is_host
+from registry.reference import InvalidReference, Reference, check_repository, is_host, names_a_host
 
 DEFAULT_PROXY = "localhost:7439"
 _PORT_MARK = "__"
@@ -22,7 +22,7 @@ def host_to_segment(host: str) -> str:
 def segment_to_host(segment: str) -> str:
     """The registry host that a first path segment stands for; raises InvalidReference when it is none."""
     host = segment.replace(_PORT_MARK, ":")
-    if not is_host(host) or host != host.lower():
+    if not is_host(host) or host != host.lower() or not names_a_host(host):
         raise InvalidReference(f"{segment!r} does not name a registry host")
     return host
 
@@ -35,8 +35,8 @@ def proxied(reference: Reference, proxy: str = DEFAULT_PROXY) -> Reference:
 
 
 def original(reference: Reference) -> Reference:
-    """The image behind a name at the proxy; raises InvalidReference when the path names no registry host."""
+    """The image behind a name at the proxy, in its canonical form; raises InvalidReference when there is none."""
     segment, _, repository = reference.repository.partition("/")
     if not repository:
         raise InvalidReference(f"{reference} names a registry host but no repository")
-    return replace(reference, host=segment_to_host(segment), repository=repository)
+    return Reference.parse(str(replace(reference, host=segment_to_host(segment), repository=repository)))

@@ -20,18 +20,18 @@ _HOST_LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _HOST = re.compile(rf"(?:{_HOST_LABEL}(?:\.{_HOST_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]{{1,5}})?")
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _TAG = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{MAX_TAG - 1}}}")
-_IMAGE_ID = re.compile(r"[a-f0-9]{64}")
+_IMAGE_ID = re.compile(r"(?:sha256:)?[a-f0-9]{64}")
 
 
 class InvalidReference(ValueError):
     """The text is not an image reference; the message says which part is wrong."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Reference:
     """One image: `host` (lower case, with a port where one is given), `repository`, and a `tag`, a `digest` or both.
 
-    `str()` gives the canonical name, which `parse` reads back to an equal value.
+    `str()` gives the canonical name, which `parse` reads back to an equal value. References sort by their parts.
     """
 
     host: str
@@ -48,6 +48,8 @@ class Reference:
         """
         if not text:
             raise InvalidReference("the image reference is empty")
+        if _IMAGE_ID.fullmatch(text):
+            raise InvalidReference(f"image {text!r} looks like an image ID; name a repository and a tag or digest")
         name, digest = _split_digest(text)
         name, tag = _split_tag(name, text)
         host, repository = _split_host(name, text)
@@ -79,6 +81,13 @@ class Reference:
         """The image of the same repository that has this digest."""
         return replace(self, tag=None, digest=digest)
 
+    def __lt__(self, other: "Reference") -> bool:
+        return self._order < other._order
+
+    @property
+    def _order(self) -> tuple[str, str, str, str]:
+        return self.host, self.repository, self.tag or "", str(self.digest or "")
+
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag else ""
         digest = f"@{self.digest}" if self.digest else ""
@@ -105,6 +114,11 @@ def is_host(text: str) -> bool:
     return _HOST.fullmatch(text) is not None
 
 
+def names_a_host(segment: str) -> bool:
+    """Whether the first segment of a lower-case name is a host, and not the beginning of a Docker Hub repository."""
+    return "." in segment or ":" in segment or segment == "localhost"
+
+
 def _split_digest(text: str) -> tuple[str, Digest | None]:
     name, at, digest = text.partition("@")
     if not at:
@@ -127,10 +141,13 @@ def _split_tag(name: str, text: str) -> tuple[str, str | None]:
 
 def _split_host(name: str, text: str) -> tuple[str, str]:
     first, slash, rest = name.partition("/")
-    if not slash or not _names_a_host(first):
+    if not slash or not (names_a_host(first) or first != first.lower()):
         host, repository = DOCKER_HUB, name
     else:
         host, repository = first.lower(), rest
+    if not names_a_host(host):
+        # containerd would ask a host of this name; written in lower case it would be a repository on Docker Hub.
+        raise InvalidReference(f"image {text!r}: {first!r} has capital letters; write repositories in lower case")
     if not is_host(host):
         raise InvalidReference(f"image {text!r}: {host!r} is not a valid registry host")
     host = DOCKER_HUB if host in _HUB_ALIASES else host
@@ -138,14 +155,10 @@ def _split_host(name: str, text: str) -> tuple[str, str]:
         raise InvalidReference(f"image {text!r} names no repository")
     if host == DOCKER_HUB and "/" not in repository:
         if _IMAGE_ID.fullmatch(repository):
-            raise InvalidReference(f"image {text!r} looks like an image ID; name a repository and a tag or digest")
+            raise InvalidReference(f"image {text!r}: {repository!r} looks like an image ID, not a repository")
         repository = f"library/{repository}"
     try:
         check_repository(repository)
     except InvalidReference as error:
         raise InvalidReference(f"image {text!r}: {error}") from error
     return host, repository
-
-
-def _names_a_host(first: str) -> bool:
-    return any(mark in first for mark in ".:") or first == "localhost" or first != first.lower()
