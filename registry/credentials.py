@@ -88,7 +88,10 @@ def _is_new_form(document: Mapping[str, Any]) -> bool:
 
 def _pattern(key: str) -> str:
     """`https://index.docker.io/v1/` -> `index.docker.io`: schemes and API versions say nothing."""
-    parts = urlsplit(key if "://" in key else f"https://{key}")
+    try:
+        parts = urlsplit(key if "://" in key else f"https://{key}")
+    except ValueError:
+        raise InvalidDockerConfig(f"auths[{key!r}] does not name a registry") from None
     path = parts.path[3:] if parts.path.startswith(("/v1/", "/v2/")) else parts.path
     return parts.netloc.rpartition("@")[2].lower() + ("" if path == "/" else path)
 
