@@ -14,6 +14,9 @@ LONGEST_PAUSE = 60.0
 FAILURES_TOLERATED = 2
 """5xx answers in a row that do not yet mean that the whole source is down."""
 
+REMEMBERED = 1000
+"""Failing sources at once; clients may name any host."""
+
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
@@ -98,6 +101,8 @@ class Breakers:
         with self._lock:
             before = self._known.get(name, HEALTHY)
             self._known[name] = before.failed(begun, self._clock(), answered=answered)
+            if len(self._known) > REMEMBERED:
+                del self._known[next(iter(self._known))]
 
     def _forget(self, names: tuple[str, ...]) -> None:
         with self._lock:

@@ -12,7 +12,7 @@ from proxy.errors import DigestInvalid, MethodRefused, NameInvalid, NameUnknown
 from registry.digest import Digest, InvalidDigest
 from registry.errors import NotFound
 from registry.proxied import host_to_segment, segment_to_host
-from registry.reference import DOCKER_HUB, InvalidReference, Reference, check_repository, is_host, is_tag
+from registry.reference import DOCKER_HUB, InvalidReference, Reference, check_repository, is_host, is_tag, names_a_host
 
 MAX_PATH = 1024
 
@@ -115,13 +115,13 @@ def _rewritten(name: str) -> tuple[str, str]:
     try:
         host = segment_to_host(segment)
     except InvalidReference as error:
-        raise NameInvalid(str(error)) from error
+        raise NameUnknown(f"{error}: write the image's full name, such as {DOCKER_HUB}/library/nginx") from error
     return _named(host, repository)
 
 
 def _mirrored(name: str, ns: str) -> tuple[str, str]:
     host = ns.lower()
-    if not is_host(host) or host.startswith("["):
+    if not is_host(host) or not names_a_host(host) or host.startswith("["):
         raise NameInvalid(f"ns={ns[:80]!r} is not a registry's host")
     return _named(host, name)
 
@@ -130,10 +130,6 @@ def _named(host: str, repository: str) -> tuple[str, str]:
     """The canonical name, as Reference has it."""
     if not repository:
         raise NameInvalid(f"{host!r} names a registry but no repository")
-    if "." not in host and ":" not in host and host != "localhost":
-        raise NameUnknown(
-            f"{host!r} names no registry: write the image's full name, such as {DOCKER_HUB}/library/nginx"
-        )
     try:
         check_repository(repository)
     except InvalidReference as error:

@@ -14,7 +14,7 @@ from registry.errors import Corrupt, RegistryError, Unsupported
 from registry.manifest import MAX_MANIFEST, Descriptor, Manifest, parse_manifest
 from registry.reference import Reference
 
-TAGS_REMEMBERED = 10_000
+TAGS_REMEMBERED = 5_000
 
 
 class SpooledManifests:

@@ -45,7 +45,12 @@ class Component:
         command = [sys.executable, "-m", self.module, "--listen", self.host, *self.options]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, stdout=log, stderr=log, env=os.environ | {"KUIK_TOKEN": TOKEN}, start_new_session=True
+                command,
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+                env=os.environ | {"KUIK_TOKEN": TOKEN},
+                start_new_session=True,
             )
         wait_until(lambda: listening(self.port), f"{self.module} listens")
         return self

@@ -1,7 +1,5 @@
 """The HTTP face: headers, ranges and errors as the distribution-spec has them, over an image layout folder."""
 
-from pathlib import Path
-
 import pytest
 from flask.testing import FlaskClient
 
@@ -28,7 +26,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> FlaskClient:
     return create_app(Chain([Stored(layout)])).test_client()
 
 
-@pytest.mark.parametrize("path", [f"{NAME}/manifests/1", "/v2/team/app/manifests/1?ns=quay.io", f"{NAME}/manifests/{BUILT.digest}"])
+@pytest.mark.parametrize(
+    "path", [f"{NAME}/manifests/1", "/v2/team/app/manifests/1?ns=quay.io", f"{NAME}/manifests/{BUILT.digest}"]
+)
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_a_manifest_by_tag_by_digest_and_as_a_mirror(client: FlaskClient, path: str, method: str) -> None:
     response = client.open(path, method=method)
@@ -81,7 +81,8 @@ def test_it_is_a_registry(client: FlaskClient, path: str) -> None:
         ("GET", f"{NAME}/blobs/{Digest.of(b'none')}", 404, "BLOB_UNKNOWN"),
         ("GET", f"{NAME}/blobs/sha256:12", 400, "DIGEST_INVALID"),
         ("GET", "/v2/quay.io/UPPER/manifests/1", 400, "NAME_INVALID"),
-        ("GET", "/v2/nginx/manifests/1", 400, "NAME_INVALID"),
+        ("GET", "/v2/quay.io/manifests/1", 400, "NAME_INVALID"),
+        ("GET", "/v2/nginx/manifests/1", 404, "NAME_UNKNOWN"),
         ("GET", "/v2/_catalog", 404, "NAME_UNKNOWN"),
         ("GET", "/elsewhere", 404, "NAME_UNKNOWN"),
         ("POST", f"{NAME}/blobs/uploads/", 405, "UNSUPPORTED"),
@@ -102,9 +103,7 @@ def test_what_is_refused_is_told_as_the_spec_s_json(
     assert ("Allow" in response.headers) == (status == 405)
 
 
-def test_a_log_line_tells_what_was_pulled_and_where_from(
-    client: FlaskClient, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_log_line_tells_what_was_pulled_and_where_from(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="kuik.pull"):
         client.get(f"{NAME}/manifests/1").close()
         client.get(f"{NAME}/manifests/none").close()

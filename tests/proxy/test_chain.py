@@ -74,7 +74,9 @@ def read(answer: Answer) -> bytes:
         (Request(Route("quay.io", "a", Kind.TAGS)), ["shield", "registry", "upstream"]),
     ],
 )
-@pytest.mark.parametrize("error", [NotFound("x"), Unauthorized("x"), RateLimited("x"), ServerFailure("x"), Corrupt("x")])
+@pytest.mark.parametrize(
+    "error", [NotFound("x"), Unauthorized("x"), RateLimited("x"), ServerFailure("x"), Corrupt("x")]
+)
 def test_any_error_of_a_source_leads_to_the_next(request_: Request, order: list[str], error: RegistryError) -> None:
     sources = {name: Fake(name, error) for name in order}
     chain = Chain([sources["registry"]], [sources["shield"]], [sources["upstream"]])

@@ -43,6 +43,7 @@ def test_what_is_asked_for(path: str, ns: str | None, route: Route) -> None:
         ("/v2/quay.io//manifests/1", None, NameInvalid, "no repository"),
         ("/v2/a/manifests/1", "no such host", NameInvalid, "ns="),
         ("/v2/a/manifests/1", "[::1]:5000", NameInvalid, "ns="),
+        ("/v2/a/manifests/1", "library", NameInvalid, "ns="),
         ("/v2/quay.io/a/blobs/sha256:12", None, DigestInvalid, "64"),
         ("/v2/quay.io/a/blobs/latest", None, DigestInvalid, "algorithm"),
         ("/v2/quay.io/a/manifests/md5:12", None, DigestInvalid, "md5"),

@@ -26,7 +26,9 @@ def test_what_a_range_means_in_ten_bytes(header: str, span: Span) -> None:
     assert parse_content_range(content_range(span, 10)) == (span, 10)
 
 
-@pytest.mark.parametrize("header", [None, "", "bytes", "bytes=5-2", "bytes=a-b", "items=0-1", "bytes=0-1,3-4", "bytes=-0"])
+@pytest.mark.parametrize(
+    "header", [None, "", "bytes", "bytes=5-2", "bytes=a-b", "items=0-1", "bytes=0-1,3-4", "bytes=-0"]
+)
 def test_a_range_that_is_none_is_ignored(header: str | None) -> None:
     assert ByteRange.parse(header) is None
 
