@@ -1,0 +1,45 @@
+# kuik's habits. Each target sets up what it needs by itself.
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+STORE ?= kuik-store
+LISTEN ?= 127.0.0.1:7439
+WORKERS ?= 2
+
+.PHONY: help demo run test check bench format clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+demo: .venv/.runtime ## the whole story, offline: cache, upstream down, pulls still served
+	$(BIN)/python -m kuik demo
+
+run: .venv/.runtime ## local mode on your own manifests: make run PODS=path [STORE=dir] [LISTEN=host:port]
+	@test -n "$(PODS)" || { echo "say which manifests: make run PODS=path/to/manifests"; exit 2; }
+	$(BIN)/python -m kuik run $(PODS) --store $(STORE) --listen $(LISTEN)
+
+test: .venv/.dev ## the tests, with real registries and clients, in under 5 minutes
+	$(BIN)/pytest -q -n $(WORKERS) $(PYTEST_ARGS)
+
+check: .venv/.dev ## ruff, mypy --strict, the import law
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/.dev ## speed and memory beside other programs, in one run
+	$(BIN)/python -m bench
+
+format: .venv/.dev ## let ruff tidy the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove what the other targets made
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
+
+.venv/.runtime: requirements.txt scripts/setup
+	scripts/setup runtime
+	@touch $@
+
+.venv/.dev: requirements.txt requirements-dev.txt scripts/setup
+	scripts/setup dev
+	@touch $@ .venv/.runtime

@@ -1,0 +1,103 @@
+"""The serving process of local mode: the node proxy over the store, with the shield behind it, under gunicorn.
+
+It inherits its listening sockets, the feed and a lifeline from `kuik run`. The proxy and the shield share a worker, so
+the shield is a source that the proxy calls directly; copies reach it by HTTP on its own port, with the token that
+`kuik run` made.
+"""
+
+import argparse
+import os
+import socket
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication
+
+from kuik import __version__
+from kuik.lifeline import follow
+from kuik.local.feed import Feed
+from proxy.app import create_app
+from proxy.chain import Chain
+from proxy.server import Server
+from proxy.settings import TIMEOUTS
+from proxy.shield.app import create_app as create_shield_app
+from proxy.shield.origin import Shield
+from proxy.shield.spool import Spool
+from proxy.sources.stored import Stored
+from registry.blobs import BlobFolder
+from registry.client import Client
+from registry.layout import Layout
+from registry.transport import Transport, host_settings
+
+TOKEN = "KUIK_SHIELD_TOKEN"  # noqa: S105 - the name of the variable
+RELEASE = "/release"
+"""POST here makes the shield forget what the store holds by now."""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What the process was started with: `feed` is an inherited open file, `shield_port` the port for copies."""
+
+    store: Path
+    spool_size: int
+    plain_http: frozenset[str]
+    feed: int
+    shield_port: int
+
+    def app(self) -> WSGIApplication:
+        """The two applications, told apart by the port that was asked."""
+        layout = Layout(self.store)
+        shield = self._shield()
+        front = create_app(Chain(stores=(Stored(layout),), shields=(shield,)))
+        behind = create_shield_app(shield, os.environ[TOKEN])
+        behind.add_url_rule(RELEASE, view_func=lambda: str(_release(shield.spool, layout)), methods=["POST"])
+
+        def dispatch(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+            app: WSGIApplication = behind if environ["SERVER_PORT"] == str(self.shield_port) else front
+            return app(environ, start_response)
+
+        return dispatch
+
+    def _shield(self) -> Shield:
+        agent = f"kuik/{__version__}"
+        transport = Transport(host_settings(self.plain_http), timeouts=TIMEOUTS, user_agent=agent)
+        client = Client(transport, Feed(self.feed).keyring)
+        return Shield(client, open_spool(self.store, self.spool_size), anonymous=Client(transport))
+
+
+def open_spool(store: Path, size: int) -> Spool:
+    """The shield's spool in a store's folder, of at most `size` bytes."""
+    return Spool(BlobFolder(store / "spool"), size)
+
+
+def _release(spool: Spool, layout: Layout) -> int:
+    return spool.drop(digest for digest in spool.digests() if layout.blobs.size(digest) is not None)
+
+
+def _port(descriptor: int) -> int:
+    with socket.socket(fileno=os.dup(descriptor)) as sock:
+        return int(sock.getsockname()[1])
+
+
+def main(arguments: list[str]) -> None:
+    """Serve until told to end."""
+    parser = argparse.ArgumentParser(prog="kuik.local.server")
+    parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--spool-size", type=int, required=True)
+    parser.add_argument("--plain-http", action="append", default=[])
+    parser.add_argument("--proxy", type=int)
+    for name in ("shield", "feed", "lifeline"):
+        parser.add_argument(f"--{name}", type=int, required=True)
+    given = parser.parse_args(arguments)
+    serving = Serving(given.store, given.spool_size, frozenset(given.plain_http), given.feed, _port(given.shield))
+    sockets = [given.shield] + ([given.proxy] if given.proxy is not None else [])
+    ended = {"post_worker_init": lambda _worker: follow(given.lifeline)}
+    Server([f"fd://{number}" for number in sockets], serving.app, graceful_timeout=10, **ended).run()
+
+
+if __name__ == "__main__":
+    # gunicorn reads the command line too; what is there is meant for us.
+    mine, sys.argv = sys.argv[1:], sys.argv[:1]
+    main(mine)
