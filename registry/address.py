@@ -26,7 +26,7 @@ def named(host: str) -> str:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Address:
-    """One URL: `scheme` (http or https), `host` (lower case, without a default port), `target` (path and query).
+    """One URL: `scheme` (http or https), `host` (lower case, its port as written), `target` (path and query).
 
     `str()` leaves the query out: presigned URLs carry their credentials there.
     """
@@ -49,12 +49,12 @@ class Address:
                 f"{base.host if base else 'a registry'} points to something that is not an HTTP address"
             )
         query = f"?{parts.query}" if parts.query else ""
-        return cls(scheme, host.removesuffix(_DEFAULT_PORTS[scheme]), f"{parts.path or '/'}{query}")
+        return cls(scheme, host, f"{parts.path or '/'}{query}")
 
     @property
     def origin(self) -> tuple[str, str]:
         """What credentials belong to: another scheme, host or port is somebody else."""
-        return self.scheme, self.host
+        return self.scheme, self.host.removesuffix(_DEFAULT_PORTS[self.scheme])
 
     @property
     def url(self) -> str:

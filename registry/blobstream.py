@@ -9,7 +9,7 @@ from werkzeug.http import parse_content_range_header
 from registry.digest import Digest
 from registry.errors import Corrupt, ServerFailure, Unreachable
 from registry.failures import raise_for
-from registry.response import PIECE, Response
+from registry.response import PIECE, Response, TimedOut
 from registry.retries import Retries
 
 _BREAKS = 5
@@ -20,8 +20,8 @@ class BlobStream:
     """The bytes of one blob from `start` on; iterate it once.
 
     `size` is that of the whole blob in bytes, None while the registry does not tell. A break is resumed where it
-    happened, at most 5 times without 8 MiB of progress. Raises Unreachable when that is not enough, Corrupt when the
-    blob changes in between. The digest is not checked here: see `registry.verify`.
+    happened, at most 5 times (twice after timeouts) without 8 MiB of progress. Raises Unreachable when that is not
+    enough, Corrupt when the blob changes in between. The digest is not checked here: see `registry.verify`.
     """
 
     def __init__(self, digest: Digest, start: int, request: Callable[[int], Response], retries: Retries) -> None:
@@ -39,8 +39,9 @@ class BlobStream:
         while True:
             try:
                 yield from self._rest()
-            except Unreachable:
-                breaks = breaks + 1 if self._position - mark < _PROGRESS else 1
+            except Unreachable as error:
+                weight = 2 if isinstance(error, TimedOut) else 1
+                breaks = weight + (breaks if self._position - mark < _PROGRESS else 0)
                 mark = self._position
                 if breaks > _BREAKS:
                     raise

@@ -1,8 +1,7 @@
 """The OCI distribution API as a reader uses it (distribution-spec, "Pull" and "Content Discovery")."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Iterable, Iterator
 from urllib.parse import urlsplit
 
 from werkzeug.http import parse_options_header
@@ -16,13 +15,16 @@ from registry.errors import Corrupt, NotFound, Unreachable, Unsupported
 from registry.failures import raise_for
 from registry.manifest import ACCEPT, INDEX_TYPES, MANIFEST_TYPES, MAX_MANIFEST, Descriptor, Manifest, parse_manifest
 from registry.reference import Reference, is_tag
-from registry.response import Response
+from registry.response import Response, TimedOut
 from registry.transport import Transport
 
-T = TypeVar("T")
 _MAX_TAGS_PAGE = 4 << 20
 _MAX_TAG_PAGES = 100
 _NO_HEAD = frozenset({400, 405, 501})
+
+
+class _BrokeOff(Unreachable):
+    """The answer had begun when it ended."""
 
 
 class Client:
@@ -61,12 +63,7 @@ class Client:
         Raises NotFound, Unauthorized, RateLimited, Unreachable, TLSFailure, Corrupt, Unsupported.
         """
 
-        def ask(credentials: Credentials | None) -> Manifest:
-            with self._manifest("GET", reference, credentials) as response:
-                raise_for(response, f"manifest of {reference}")
-                return _read_manifest(response, reference)
-
-        return self._access.attempt(reference, lambda credentials: _once_more(lambda: ask(credentials)))
+        return self._access.attempt(reference, lambda credentials: self._read(reference, credentials))
 
     def open_blob(self, reference: Reference, digest: Digest, start: int = 0) -> BlobStream:
         """The bytes of a blob of this repository, from byte `start` on."""
@@ -124,6 +121,17 @@ class Client:
         """Remove the tag, or for a reference without one the manifest; raises NotFound, Unsupported."""
         self._access.attempt(reference, lambda credentials: push.delete(self.transport, reference, credentials))
 
+    def _read(self, reference: Reference, credentials: Credentials | None, *, again: bool = True) -> Manifest:
+        try:
+            with self._manifest("GET", reference, credentials) as response:
+                raise_for(response, f"manifest of {reference}")
+                return _read_manifest(response, reference)
+        except _BrokeOff as broken:
+            # A small answer is not worth resuming, but worth one more question.
+            if not again or isinstance(broken.__cause__, TimedOut):
+                raise
+            return self._read(reference, credentials, again=False)
+
     def _manifest(self, method: str, reference: Reference, credentials: Credentials | None) -> Response:
         headers = {"Accept": ACCEPT}
         return self._send(method, reference, f"manifests/{reference.target}", credentials, headers=headers)
@@ -157,14 +165,6 @@ class Client:
                 page = _next_page(response.headers.get("Link"))
 
 
-def _once_more(ask: Callable[[], T]) -> T:
-    """`ask()`, and again when it broke off in the middle: a small answer is not worth resuming."""
-    try:
-        return ask()
-    except Unreachable:
-        return ask()
-
-
 def _described(response: Response, reference: Reference) -> Descriptor | None:
     """What a HEAD tells of a manifest; None when it leaves something out that a GET will show."""
     media_type = parse_options_header(response.headers.get("Content-Type"))[0]
@@ -175,7 +175,10 @@ def _described(response: Response, reference: Reference) -> Descriptor | None:
 
 
 def _read_manifest(response: Response, reference: Reference) -> Manifest:
-    raw = response.read(MAX_MANIFEST)
+    try:
+        raw = response.read(MAX_MANIFEST)
+    except Unreachable as error:
+        raise _BrokeOff(str(error)) from error
     media_type = parse_options_header(response.headers.get("Content-Type"))[0]
     try:
         return parse_manifest(raw, media_type, reference.digest or _claimed(response))

@@ -22,7 +22,7 @@ def host_to_segment(host: str) -> str:
 def segment_to_host(segment: str) -> str:
     """The registry host that a first path segment stands for; raises InvalidReference when it is none."""
     host = segment.replace(_PORT_MARK, ":")
-    if not is_host(host) or host != host.lower():
+    if not is_host(host) or host != host.lower() or not names_a_host(host):
         raise InvalidReference(f"{segment!r} does not name a registry host")
     return host
 
@@ -39,7 +39,4 @@ def original(reference: Reference) -> Reference:
     segment, _, repository = reference.repository.partition("/")
     if not repository:
         raise InvalidReference(f"{reference} names a registry host but no repository")
-    host = segment_to_host(segment)
-    if not names_a_host(host):
-        raise InvalidReference(f"{reference}: {segment!r} does not name a registry host")
-    return Reference.parse(str(replace(reference, host=host, repository=repository)))
+    return Reference.parse(str(replace(reference, host=segment_to_host(segment), repository=repository)))

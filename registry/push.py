@@ -1,5 +1,6 @@
 """The writing half of the distribution API (distribution-spec, "Push" and "Content Management")."""
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -64,7 +65,8 @@ def mount(
         if response.status == 201:
             return True
         upload = _upload(response, reference, credentials)
-    transport.send("DELETE", upload.host, upload.target, credentials=credentials, scope=scope).discard()
+    with contextlib.suppress(RegistryError):  # the registry drops a forgotten session by itself, only later
+        transport.send("DELETE", upload.host, upload.target, credentials=upload.credentials, scope=scope).discard()
     return False
 
 

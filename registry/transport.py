@@ -6,10 +6,9 @@ status into the error that it stands for.
 
 import ipaddress
 import logging
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import select
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlencode
 
@@ -21,8 +20,9 @@ from requests.utils import get_environ_proxies
 from registry.address import MAX_REDIRECTS, REDIRECTS, Address, endpoint, named, redirected, travelling
 from registry.authorization import Authorization, TokenQuestion
 from registry.credentials import Credentials
-from registry.errors import ServerFailure, TLSFailure
+from registry.errors import RegistryError, ServerFailure, TLSFailure
 from registry.failures import raise_for
+from registry.hosts import HostSettings, Timeouts, host_settings
 from registry.network import failure
 from registry.response import Response, TimedOut
 from registry.retries import NO_RETRIES, Retries
@@ -45,25 +45,8 @@ _HOSTS = 64
 _REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _AUTH_ROUNDS = 2
 
-# urllib3 writes whole URLs there, and the query of a presigned URL is a credential.
-logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
-logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
-
-
-@dataclass(frozen=True, slots=True)
-class HostSettings:
-    """How one host is spoken to. A `ca_file` (PEM) is then all that is trusted for it."""
-
-    plain_http: bool = False
-    ca_file: str | Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds to wait for a connection, and for the next bytes on it."""
-
-    connect: float = 3.0
-    read: float = 30.0
+# urllib3 writes whole URLs to its log, and the query of a presigned URL is a credential.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 class Sized(Protocol):
@@ -71,14 +54,6 @@ class Sized(Protocol):
 
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[bytes]: ...
-
-
-def host_settings(
-    plain_http: Iterable[str] = (), ca_files: Mapping[str, str | Path] | None = None
-) -> Callable[[str], HostSettings]:
-    """Settings by host (`name` or `name:port`, as in references); every other host is spoken to with TLS."""
-    plain, files = frozenset(plain_http), dict(ca_files or {})
-    return lambda host: HostSettings(host in plain, files.get(host))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +73,7 @@ class Transport:
         self,
         settings: Callable[[str], HostSettings] = host_settings(),  # noqa: B008  a pure value
         *,
-        timeouts: Timeouts = Timeouts(),
+        timeouts: Timeouts = Timeouts(),  # noqa: B008  a frozen value
         retries: Retries = Retries(),  # noqa: B008  a frozen value
         user_agent: str = "kuik",
     ) -> None:
@@ -187,7 +162,7 @@ class Transport:
                 prepared,
                 stream=True,
                 timeout=(self._timeouts.connect, self._timeouts.read),
-                verify=str(settings.ca_file) if settings.ca_file else _default_trust(),
+                verify=settings.trust,
                 proxies=_proxies(call.address),
             )
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
@@ -226,8 +201,32 @@ class _Wire:
     def __init__(self, answer: requests.Response, host: str) -> None:
         self._answer = answer
         self._host = host
+        self._broken: RegistryError | None = None
 
     def read(self, size: int) -> bytes:
+        """Wait for some bytes, then take along what is there already: large pieces cost less all the way down."""
+        if self._broken:
+            raise self._broken
+        pieces = [self._next(size)]
+        room = size - len(pieces[0])
+        while pieces[-1] and room and self._more_is_there():
+            try:
+                pieces.append(self._next(room))
+            except RegistryError as error:
+                # What came before the break still counts.
+                self._broken = error
+                break
+            room -= len(pieces[-1])
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _more_is_there(self) -> bool:
+        if self._answer.raw.closed:
+            return False
+        poll = select.poll()
+        poll.register(self._answer.raw, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def _next(self, size: int) -> bytes:
         try:
             return bytes(self._answer.raw.read1(size, decode_content=False) or b"")
         except urllib3.exceptions.HTTPError as error:
@@ -240,13 +239,6 @@ class _Wire:
 
 def _with_authorization(call: _Call, header: str | None) -> _Call:
     return replace(call, headers={**call.headers, "Authorization": header}) if header else call
-
-
-def _default_trust() -> str | bool:
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
-        if path := os.environ.get(name):
-            return path
-    return True
 
 
 def _proxies(address: Address) -> dict[str, str]:

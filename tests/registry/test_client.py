@@ -5,7 +5,7 @@ import pytest
 from registry.client import Client
 from registry.credentials import Credentials
 from registry.digest import Digest
-from registry.errors import Corrupt, NotFound, RateLimited, Unauthorized, Unreachable, Unsupported
+from registry.errors import Corrupt, NotFound, RateLimited, RegistryError, Unauthorized, Unreachable, Unsupported
 from registry.manifest import Descriptor
 from registry.reference import Reference
 from registry.verify import verified
@@ -141,6 +141,26 @@ def test_every_page_of_tags_is_read(upstream: Upstream) -> None:
         assert client().tags(at(relay, "empty")) == ()
 
 
+def test_a_private_registry_is_written_to_with_the_credentials_that_fit(private_upstream: Upstream) -> None:
+    reference = Reference.parse(f"{private_upstream.host}/new/app:1")
+    content = b"some content"
+    descriptor = Descriptor("application/octet-stream", Digest.of(content), len(content))
+    writer = client(lambda _: [MALLORY, ALICE])
+    writer.push_blob(reference, descriptor, iter([content]))
+    assert writer.has_blob(reference, descriptor.digest) == len(content)
+    with pytest.raises(Unauthorized):
+        client().push_blob(reference, descriptor, iter([content]))
+
+
+def test_an_upload_is_not_sent_to_another_host_without_tls(upstream: Upstream) -> None:
+    with Relay() as registry, Relay() as other:
+        registry.rule(faulty.answer(202, headers={"Location": f"{other.url}/upload?state=secret"}))
+        with pytest.raises(RegistryError, match="another host without TLS") as refused:
+            client().push_blob(at(registry), Descriptor("x", Digest.of(b"x"), 1), [b"x"])
+        assert "secret" not in str(refused.value)
+        assert other.requests == []
+
+
 class TestManifests:
     """What registries answer in place of what they should."""
 
@@ -186,6 +206,12 @@ class TestManifests:
     def test_a_broken_manifest_is_asked_for_again(self, relay: Relay, built: BuiltImage) -> None:
         relay.rule(faulty.cut(20))
         assert client().manifest(at(relay)).digest == built.digest
+        relay.rules.clear()
+        relay.requests.clear()
+        relay.rule(faulty.cut(20), times=None)
+        with pytest.raises(Unreachable):
+            client().manifest(at(relay))
+        assert len(relay.requests) == 2
 
     def test_an_endless_manifest_is_not_read_to_its_end(self, relay: Relay) -> None:
         relay.rule(faulty.extend(b" " * (5 << 20)))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from registry.address import Address
 from registry.credentials import Credentials
 from registry.errors import NotFound, RateLimited, ServerFailure, TLSFailure, Unreachable
 from registry.transport import HostSettings, Retries, TimedOut, Timeouts, Transport, host_settings, raise_for
@@ -365,3 +366,36 @@ def test_a_rate_limit_without_end_is_reported_with_its_wait(relay: Relay) -> Non
     with pytest.raises(RateLimited) as limited:
         raise_for(transport().send("GET", relay.host, PATH), "it")
     assert limited.value.retry_after == 900
+
+
+def test_a_default_port_that_is_written_keeps_its_settings() -> None:
+    seen: list[str] = []
+
+    def settings(host: str) -> HostSettings:
+        seen.append(host)
+        return HostSettings(plain_http=True)
+
+    with pytest.raises(Unreachable):
+        transport(settings).send("GET", "registry.invalid:80", PATH)
+    assert set(seen) == {"registry.invalid:80"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("https://r.io/a", "https://R.io:443/b?c", True),
+        ("http://r.io/a", "http://r.io:80/", True),
+        ("https://r.io", "http://r.io", False),
+        ("https://r.io", "https://r.io:444", False),
+        ("https://r.io", "https://x.r.io", False),
+        ("https://r.io", "https://u:p@r.io", True),
+    ],
+)
+def test_what_credentials_belong_to(one: str, other: str, same: bool) -> None:
+    assert (Address.parse(one).origin == Address.parse(other).origin) is same
+
+
+def test_an_address_never_shows_its_query() -> None:
+    address = Address.parse("https://u:p@r.io/a?sig=secret#x")
+    assert (str(address), repr(address)) == ("https://r.io/a", "Address('https://r.io/a')")
+    assert address.url == "https://r.io/a?sig=secret"
