@@ -9,7 +9,8 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 
 _TIMEOUT = 10.0
-_NO_ANSWER = rest.urllib3.exceptions.HTTPError  # the client lets its transport's errors through
+# The client lets its transport's errors through.
+_NO_ANSWER: type[Exception] = rest.urllib3.exceptions.HTTPError  # type: ignore[attr-defined]
 
 
 class KubernetesError(Exception):

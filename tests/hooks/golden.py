@@ -1,0 +1,68 @@
+"""Golden cases: what a stage is asked and what it answers, as files that say their reason."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hooks.facts import Absent, Context, Known, Settings, Unknown
+from hooks.messages import Resource, Stage, answer
+from hooks.stages import STAGES
+from kube.types import group_key, metadata, parse_time
+
+CASES = Path(__file__).parent / "cases"
+
+
+def folders() -> Iterator[Path]:
+    """Every case: tests/hooks/cases/<stage>/<case>."""
+    yield from sorted(path.parent for path in CASES.glob("*/*/observed.yaml"))
+
+
+def read(path: Path) -> dict[str, Any]:
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert isinstance(document, dict)
+    return document
+
+
+def groups(objects: list[Any], resources: Iterator[Resource] | tuple[Resource, ...]) -> dict[str, dict[str, Any]]:
+    """Objects as Metacontroller groups them; every kind that the stage asked for is there, also where it is empty."""
+    found: dict[str, dict[str, Any]] = {resource.group: {} for resource in resources}
+    for obj in objects:
+        meta = metadata(obj)
+        key = f"{meta['namespace']}/{meta['name']}" if "namespace" in meta else meta["name"]
+        found[group_key(obj["apiVersion"], obj["kind"])][key] = obj
+    return found
+
+
+def request(stage: Stage, parent: Any, children: list[Any], related: list[Any]) -> dict[str, Any]:
+    """A sync request in the contract's form."""
+    asked = tuple(rule.resource for rule in stage.customize(parent))
+    return {
+        "controller": {"metadata": {"name": stage.name}},
+        stage.style.parent: parent,
+        stage.style.children: groups(children, stage.children),
+        "related": groups(related, asked),
+        "finalizing": False,
+    }
+
+
+def context(observed: Mapping[str, Any]) -> Context:
+    """The clock, settings and facts that a case names."""
+    now = parse_time(observed["now"])
+    assert now is not None
+    plain = frozenset(observed.get("settings", {}).get("plainHttp", ()))
+    looked = observed.get("inUse")
+    if looked is None:
+        return Context(now, Settings(plain_http=plain), in_use=Absent())
+    fact = Known(frozenset(looked["known"])) if "known" in looked else Unknown(looked["unknown"])
+    return Context(now, Settings(plain_http=plain), in_use=fact)
+
+
+def run(folder: Path) -> dict[str, Any]:
+    """The stage's answer to a case."""
+    observed = read(folder / "observed.yaml")
+    stage = STAGES[folder.parent.name]
+    parent = observed[stage.style.parent]
+    asked = request(stage, parent, observed.get("children") or [], observed.get("related") or [])
+    return answer(stage, asked, context(observed))

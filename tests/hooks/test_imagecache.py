@@ -1,0 +1,148 @@
+"""Stage 2 over generated inventories: order does not matter, it comes to rest, and doubt deletes nothing."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hooks.facts import Absent, Context, Known, Unknown
+from hooks.imagecache import name_of
+from hooks.messages import Unreadable, answer
+from hooks.stages import STAGES
+from tests.hooks import golden
+from tests.hooks.world import GARBLED, NOW, image_cache, inventories, namespace
+
+STAGE = STAGES["imagecache"]
+NAMES = ("a", "b", "c")
+InUse = Known[frozenset[str]] | Absent | Unknown
+
+
+def related(found: list[Any]) -> list[Any]:
+    return [namespace(name) for name in NAMES] + found
+
+
+def sync(parent: Any, children: list[Any], found: list[Any], now: datetime, in_use: InUse = Absent()) -> dict[str, Any]:
+    return answer(STAGE, golden.request(STAGE, parent, children, related(found)), Context(now, in_use=in_use))
+
+
+def applied(observed: list[Any], desired: list[Any]) -> list[Any]:
+    """What is there after an in-place update that leaves alone what people set."""
+    before = {child["metadata"]["name"]: child for child in observed}
+    kept = ("retain", "suspend")
+    result = []
+    for child in desired:
+        old = before.get(child["metadata"]["name"], {"spec": {}})
+        people = {field: old["spec"][field] for field in kept if field in old["spec"]}
+        status = {"status": old["status"]} if "status" in old else {}
+        result.append({**child, "spec": {**child["spec"], **people}, **status})
+    return result
+
+
+everything = st.tuples(*(inventories(name) for name in NAMES)).map(list)
+
+
+@st.composite
+def earlier(draw: st.DrawFn) -> list[Any]:
+    """CachedImages that an earlier sync left, some unused for long, some kept by people."""
+    made = sync(image_cache(), [], draw(everything), NOW - timedelta(days=90))["children"]
+    for child in made:
+        if draw(st.booleans()):
+            days = draw(st.integers(0, 80))
+            child["spec"]["unusedSince"] = (NOW - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
+            child["spec"] |= {"usedBy": [], "users": 0}
+        if draw(st.integers(0, 4)) == 0:
+            child["spec"]["retain"] = True
+    return list(made)
+
+
+@given(everything, earlier(), st.randoms(use_true_random=False))
+def test_order_does_not_matter(found: list[Any], children: list[Any], random: Any) -> None:
+    mixed, shuffled = list(found), list(children)
+    random.shuffle(mixed)
+    random.shuffle(shuffled)
+    for inventory in mixed:
+        random.shuffle(inventory["spec"]["images"])
+    assert sync(image_cache(), children, found, NOW) == sync(image_cache(), shuffled, mixed, NOW)
+
+
+@given(everything, earlier(), st.sets(st.sampled_from(NAMES)), st.integers(1, 10**6))
+def test_applied_once_it_stays(found: list[Any], children: list[Any], missing: set[str], seconds: int) -> None:
+    found = [inventory for inventory in found if inventory["metadata"]["name"] not in missing]
+    parent = image_cache()
+    first = sync(parent, children, found, NOW)
+    due = first["resyncAfterSeconds"]
+    later = NOW + timedelta(seconds=min(seconds, max(0.0, due - 1)) if due else seconds)
+    parent["status"] = first["status"]
+    there = applied(children, first["children"])
+    second = sync(parent, there, found, later)
+    assert applied(there, second["children"]) == there
+    third = sync({**parent, "status": second["status"]}, there, found, later)
+    assert third["status"] == second["status"]
+
+
+@given(everything, earlier(), st.sampled_from(NAMES), st.sampled_from([*GARBLED, None]))
+def test_an_inventory_missing_or_garbled_deletes_nothing(
+    found: list[Any], children: list[Any], name: str, spoilt: Any
+) -> None:
+    kept = [inventory for inventory in found if inventory["metadata"]["name"] != name]
+    if spoilt is not None:
+        kept.append({**found[0], "metadata": {"name": name}, "spec": spoilt})
+    desired = sync(image_cache(), children, kept, NOW)["children"]
+    before = {child["metadata"]["name"]: child["spec"] for child in children}
+    after = {child["metadata"]["name"]: child["spec"] for child in desired}
+    assert before.keys() <= after.keys()
+    newly = [n for n in before if "unusedSince" in after[n] and "unusedSince" not in before[n]]
+    assert not newly
+
+
+@given(everything, earlier())
+def test_pods_that_cannot_be_seen_delete_nothing(found: list[Any], children: list[Any]) -> None:
+    desired = sync(image_cache(), children, found, NOW, Unknown("no answer"))["children"]
+    assert {c["metadata"]["name"] for c in children} <= {c["metadata"]["name"] for c in desired}
+
+
+def test_and_without_doubt_the_same_image_expires() -> None:
+    child = {
+        "apiVersion": "kuik.dev/v1alpha1",
+        "kind": "CachedImage",
+        "metadata": {"name": "old"},
+        "spec": {"image": "docker.io/library/old:1", "unusedSince": "2026-01-01T00:00:00Z"},
+    }
+    whole = [
+        {
+            "apiVersion": "kuik.dev/v1alpha1",
+            "kind": "ImageInventory",
+            "metadata": {"name": name},
+            "spec": {"namespace": name, "images": []},
+        }
+        for name in NAMES
+    ]
+    assert sync(image_cache(), [child], whole, NOW)["children"] == []
+    assert sync(image_cache(), [child], whole[1:], NOW)["children"] != []
+
+
+@pytest.mark.parametrize(
+    ("image", "slug"),
+    [
+        ("docker.io/library/nginx:1.27", "nginx-1-27-"),
+        ("reg:5000/Team/app:V1".lower(), "reg-5000-team-app-v1-"),
+        ("ghcr.io/" + "long/" * 40 + "app:1.0", "long-app-1-0-"),
+    ],
+)
+def test_names_tell_the_image_and_fit_a_label(image: str, slug: str) -> None:
+    name = name_of(image)
+    assert slug in name
+    assert len(name) <= 63
+    assert name_of(image + "0") != name
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("retention", "a month"), ("selector", {}), ("selector", {"matchLabels": {}})]
+)
+def test_a_spec_that_cannot_be_read_is_an_error_that_names_the_field(field: str, value: Any) -> None:
+    parent = image_cache()
+    parent["spec"][field] = value
+    with pytest.raises(Unreadable, match=rf"spec\.{field}"):
+        sync(parent, [], [], NOW)

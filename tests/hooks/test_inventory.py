@@ -1,0 +1,70 @@
+"""Stage 1 over generated namespaces: a set, whatever order and number its pods have."""
+
+from typing import Any
+
+import orjson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hooks.facts import Context, Settings
+from hooks.messages import answer
+from hooks.stages import STAGES
+from kube.schema import validate
+from tests.hooks import golden
+from tests.hooks.world import NOW, namespace, pods
+
+CONTEXT = Context(NOW, Settings(plain_http=frozenset({"127.0.0.1:5001"})))
+STAGE = STAGES["inventory"]
+
+
+def inventory(related: list[Any], parent: Any = None) -> dict[str, Any]:
+    asked = golden.request(STAGE, parent or namespace("shop"), [], related)
+    found: dict[str, Any] = answer(STAGE, asked, CONTEXT)["attachments"][0]
+    return found
+
+
+def named(found: list[Any]) -> list[Any]:
+    """Pods with names of their own, as an API server has them."""
+    return list({pod["metadata"]["name"]: pod for pod in found}.values())
+
+
+@given(st.lists(pods(), max_size=6).map(named), st.randoms(use_true_random=False))
+def test_order_does_not_matter(found: list[Any], random: Any) -> None:
+    shuffled = list(found)
+    random.shuffle(shuffled)
+    assert orjson.dumps(inventory(found)) == orjson.dumps(inventory(shuffled))
+
+
+@given(st.lists(pods(), max_size=6).map(named))
+def test_what_it_says_is_valid(found: list[Any]) -> None:
+    assert [str(error) for error in validate(inventory(found))] == []
+
+
+@given(st.lists(pods(), min_size=1, max_size=4).map(named), st.integers(1, 3))
+def test_more_pods_of_the_same_controller_change_nothing(found: list[Any], copies: int) -> None:
+    owned = [pod for pod in found if "ownerReferences" in pod["metadata"]]
+    again = [
+        {**pod, "metadata": {**pod["metadata"], "name": f"{pod['metadata']['name']}-{n}"}}
+        for pod in owned
+        for n in range(copies)
+    ]
+    assert inventory(found) == inventory(found + again)
+
+
+@given(st.lists(pods(), max_size=5).map(named), pods())
+def test_one_more_pod_takes_no_image_away_from_the_cache(found: list[Any], more: Any) -> None:
+    before = {entry["image"] for entry in inventory(found)["spec"]["images"] if entry["decision"] == "Cache"}
+    after = {
+        entry["image"] for entry in inventory(named([*found, more]))["spec"]["images"] if entry["decision"] == "Cache"
+    }
+    replaced = more["metadata"]["name"] in {pod["metadata"]["name"] for pod in found}
+    assert replaced or before <= after
+
+
+def test_at_most_twenty_users_are_named_and_all_are_counted() -> None:
+    found = [
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"p{n:02}", "namespace": "shop"}, "spec": spec}
+        for n, spec in enumerate([{"containers": [{"name": "c", "image": "nginx"}]}] * 25)
+    ]
+    (entry,) = inventory(found)["spec"]["images"]
+    assert (entry["usedBy"], entry["users"]) == ([f"Pod/p{n:02}" for n in range(20)], 25)

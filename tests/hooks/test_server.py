@@ -1,0 +1,115 @@
+"""`python -m hooks`: the real server, called over HTTP with the bodies that Metacontroller sends."""
+
+import http.client
+import http.server
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from hooks.stages import STAGES
+from tests.hooks import golden
+from tests.hooks.test_app import review
+
+
+class _Shield(http.server.BaseHTTPRequestHandler):
+    """A double of the shield's facts endpoint."""
+
+    def do_GET(self) -> None:
+        known = self.headers.get("Authorization") == "Bearer t0ken" and "nginx" in self.path
+        body = json.dumps({"access": "public" if known else "unknown"}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Keep quiet."""
+
+
+@pytest.fixture(scope="module")
+def shield() -> Iterator[int]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Shield)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_address[1]
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def port(shield: int) -> Iterator[int]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        number = probe.getsockname()[1]
+    settings = {"KUIK_LISTEN": f"127.0.0.1:{number}", "KUIK_SHIELD_URL": f"http://127.0.0.1:{shield}"}
+    environment = {**os.environ, **settings, "KUIK_TOKEN": "t0ken", "KUIK_LOG_LEVEL": "warning"}
+    process = subprocess.Popen([sys.executable, "-m", "hooks"], env=environment)
+    try:
+        _wait(number)
+        yield number
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0, "SIGTERM is a clean end"
+
+
+def _wait(port: int) -> None:
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError("the hooks did not start")
+
+
+def _post(port: int, path: str, body: bytes, *, chunked: bool = False) -> tuple[int, dict[str, object]]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    pieces = (body[at : at + 65536] for at in range(0, len(body), 65536))
+    headers = {"Content-Type": "application/json"}
+    connection.request("POST", path, pieces if chunked else body, headers, encode_chunked=chunked)
+    response = connection.getresponse()
+    answered = json.loads(response.read())
+    connection.close()
+    return response.status, answered
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_large_namespace(port: int, chunked: bool) -> None:
+    pod = {"containers": [{"name": "c", "image": "nginx:1", "env": [{"name": "X", "value": "y" * 4000}]}]}
+    related = [
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"p{n}", "namespace": "shop"}, "spec": pod}
+        for n in range(1000)
+    ]
+    parent = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
+    request = golden.request(STAGES["inventory"], parent, [], related)
+    if chunked:
+        request["padding"] = "x" * 1_000_000
+    status, answered = _post(port, "/sync/inventory", json.dumps(request).encode(), chunked=chunked)
+    attachments = answered["attachments"]
+    assert status == 200
+    assert isinstance(attachments, list)
+    assert attachments[0]["spec"]["images"][0]["users"] == 1000
+
+
+def test_admission_asks_the_shield(port: int) -> None:
+    pod = {"spec": {"containers": [{"name": "a", "image": "nginx"}, {"name": "b", "image": "secret.example.com/x"}]}}
+    status, answered = _post(port, "/admit", json.dumps(review(object=pod)).encode())
+    response = answered["response"]
+    assert status == 200
+    assert isinstance(response, dict)
+    assert response["auditAnnotations"] == {"left-alone": "b: AccessUnknown"}
+    assert "patch" in response
+
+
+def test_a_bad_body(port: int) -> None:
+    status, answered = _post(port, "/sync/inventory", b"not json")
+    assert status == 400
+    assert "JSON" in str(answered["error"])
