@@ -13,6 +13,7 @@ from hooks import app as hooks_app
 from hooks.app import create_app
 from hooks.facts import Context, Known, Settings
 from hooks.observe import Observer
+from hooks.stages import STAGES
 from registry.reference import Reference
 from tests.hooks import golden
 from tests.hooks.world import NOW
@@ -22,7 +23,7 @@ class Everything(Observer):
     """An edge for which every image is public."""
 
     def context(self, references: Iterable[Reference] = ()) -> Context:
-        return Context(NOW, self.settings, lambda reference: Known("public"))
+        return Context(NOW, self.settings, lambda _: Known("public"))
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def review(operation: str = "CREATE", **request: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("folder", list(golden.folders())[::7], ids=lambda folder: folder.name)
 def test_sync_answers_as_the_stage_does(client: FlaskClient, folder: Any) -> None:
     observed = golden.read(folder / "observed.yaml")
-    stage = hooks_app.STAGES[folder.parent.name]
+    stage = STAGES[folder.parent.name]
     parent = observed[stage.style.parent]
     body = golden.request(stage, parent, observed.get("children") or [], observed.get("related") or [])
     answered = client.post(f"/sync/{stage.name}", json=body)
@@ -68,7 +69,7 @@ def test_customize_names_the_namespace_of_a_decorators_parent(client: FlaskClien
 
 def test_a_related_kind_that_is_missing_is_an_error_and_no_empty_answer(client: FlaskClient) -> None:
     observed = golden.read(golden.CASES / "imagecache" / "unused" / "observed.yaml")
-    stage = hooks_app.STAGES["imagecache"]
+    stage = STAGES["imagecache"]
     body = golden.request(stage, observed["parent"], observed["children"], observed["related"])
     del body["related"]["ImageInventory.kuik.dev/v1alpha1"]
     answered = client.post("/sync/imagecache", json=body)

@@ -17,13 +17,16 @@ from tests.hooks.world import GARBLED, NOW, image_cache, inventories, namespace
 STAGE = STAGES["imagecache"]
 NAMES = ("a", "b", "c")
 InUse = Known[frozenset[str]] | Absent | Unknown
+NOBODY_LOOKED = Absent()
 
 
 def related(found: list[Any]) -> list[Any]:
     return [namespace(name) for name in NAMES] + found
 
 
-def sync(parent: Any, children: list[Any], found: list[Any], now: datetime, in_use: InUse = Absent()) -> dict[str, Any]:
+def sync(
+    parent: Any, children: list[Any], found: list[Any], now: datetime, in_use: InUse = NOBODY_LOOKED
+) -> dict[str, Any]:
     return answer(STAGE, golden.request(STAGE, parent, children, related(found)), Context(now, in_use=in_use))
 
 

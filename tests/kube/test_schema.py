@@ -1,0 +1,62 @@
+"""The CRDs' schemas as the command line uses them: errors that name the field, and defaults."""
+
+from typing import Any
+
+import pytest
+
+from kube.schema import defaulted, kinds, validate
+
+
+def cached_image(**spec: Any) -> dict[str, Any]:
+    meta = {"name": "x"}
+    spec = {"image": "docker.io/library/nginx:1", **spec}
+    return {"apiVersion": "kuik.dev/v1alpha1", "kind": "CachedImage", "metadata": meta, "spec": spec}
+
+
+def image_cache(**spec: Any) -> dict[str, Any]:
+    return {"apiVersion": "kuik.dev/v1alpha1", "kind": "ImageCache", "metadata": {"name": "default"}, "spec": spec}
+
+
+def test_all_kinds_have_a_schema() -> None:
+    assert kinds() == ("CachedImage", "ImageCache", "ImageInventory")
+
+
+def test_defaults_are_filled_in_and_the_object_given_stays() -> None:
+    given = image_cache(platforms=["linux/arm64"])
+    filled = defaulted(given)
+    assert filled["spec"] == {
+        "retention": "30d",
+        "platforms": ["linux/arm64"],
+        "selector": {"matchLabels": {"kuik.dev/image-cache": "default"}},
+    }
+    assert given["spec"] == {"platforms": ["linux/arm64"]}
+    assert validate(filled) == ()
+
+
+def test_a_spec_that_is_left_out_is_the_default_one() -> None:
+    bare = {"apiVersion": "kuik.dev/v1alpha1", "kind": "ImageCache", "metadata": {"name": "default"}}
+    assert defaulted(bare)["spec"]["retention"] == "30d"
+    assert validate(bare) == ()
+
+
+@pytest.mark.parametrize(
+    ("obj", "field", "word"),
+    [
+        (image_cache(retention="30 days"), "spec.retention", "30d"),
+        (image_cache(retention=30), "spec.retention", "string"),
+        (image_cache(retension="30d"), "spec", "retension"),
+        (image_cache(platforms=["linux"]), "spec.platforms.0", "linux"),
+        (image_cache(selector={"matchLabels": {}}), "spec.selector.matchLabels", "Labels"),
+        (cached_image(unusedSince="yesterday"), "spec.unusedSince", "yesterday"),
+        (cached_image(pullSecrets=[{"namespace": "a", "name": "b"}]), "spec.pullSecrets.0", "secret"),
+        ({**cached_image(), "spec": {}}, "spec", "image"),
+        ({**cached_image(), "status": {"phase": "Lost"}}, "status.phase", "Pending"),
+        ({**cached_image(), "kind": "Pod"}, "kind", "CachedImage"),
+        ({**cached_image(), "apiVersion": "v1"}, "apiVersion", "kuik.dev/v1alpha1"),
+        ({**cached_image(), "metadata": {"name": "A"}}, "metadata.name", "A"),
+    ],
+)
+def test_what_is_wrong_is_named(obj: dict[str, Any], field: str, word: str) -> None:
+    errors = validate(obj)
+    assert [error.field for error in errors][:1] == [field]
+    assert word in str(errors[0])
