@@ -45,15 +45,14 @@ class Line:
     begun: float
 
     def answered(self, answer: Answer, sent: int, error: RegistryError | None) -> None:
-        """A source answered; `error` is what broke the body off."""
-        source = answer.source or "here"
-        seconds = time.monotonic() - self.begun
+        """A source answered; `error` is what broke the body off, None also when the client left."""
+        source, seconds = answer.source or "here", time.monotonic() - self.begun
         if error:
             log.warning("%s: broken off after %d bytes from %s in %.3f s: %s", self.what, sent, source, seconds, error)
-        else:
-            log.info(
-                "%s: %d, %d bytes from %s in %.3f s (%s)", self.what, answer.status, sent, source, seconds, answer.cache
-            )
+            return
+        left = not isinstance(answer.body, NoBody) and answer.length is not None and sent < answer.length
+        told = f"{answer.status}, the client left after" if left else f"{answer.status},"
+        log.info("%s: %s %d bytes from %s in %.3f s (%s)", self.what, told, sent, source, seconds, answer.cache)
 
     def refused(self, error: RegistryError) -> None:
         """There is nothing to send."""

@@ -15,6 +15,7 @@ from registry.proxied import host_to_segment, segment_to_host
 from registry.reference import DOCKER_HUB, InvalidReference, Reference, check_repository, is_host, is_tag, names_a_host
 
 MAX_PATH = 1024
+_ADVICE = f"write the image's full name, such as {DOCKER_HUB}/library/nginx"
 
 
 class Kind(StrEnum):
@@ -115,7 +116,7 @@ def _rewritten(name: str) -> tuple[str, str]:
     try:
         host = segment_to_host(segment)
     except InvalidReference as error:
-        raise NameUnknown(f"{error}: write the image's full name, such as {DOCKER_HUB}/library/nginx") from error
+        raise NameUnknown(f"{error}; {_ADVICE}") from error
     return _named(host, repository)
 
 

@@ -28,6 +28,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "graceful_timeout": 30,
             "loglevel": "warning",
             "proc_name": "kuik",
+            "control_socket_disable": True,
             **settings,
         }
         super().__init__()

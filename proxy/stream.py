@@ -3,7 +3,6 @@
 import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from typing import BinaryIO, Protocol
 
 from proxy.span import Span
@@ -126,24 +125,31 @@ class Sending:
 
 
 class SendingFile:
-    """The file object that a WSGI server's file wrapper sends (by sendfile); `done(sent, None)` when it is closed."""
+    """The file object that a WSGI server's file wrapper sends, by sendfile; tells `done(sent, None)` when closed."""
 
     def __init__(self, body: FileBody, done: Callable[[int, RegistryError | None], None]) -> None:
         self._body = body
         self._done = done
+        self._sent = 0
         self._open = True
         os.lseek(body.file.fileno(), body.span.start, os.SEEK_SET)
 
     def fileno(self) -> int:
         return self._body.file.fileno()
 
+    def seek(self, position: int) -> None:
+        """socket.sendfile seeks to where it begins, and at the end to where it came: that tells what was sent."""
+        self._sent = position - self._body.span.start
+        os.lseek(self.fileno(), position, os.SEEK_SET)
+
     def read(self, size: int = -1) -> bytes:
         """For servers without sendfile; they stop at the Content-Length."""
-        return self._body.file.read(size)
+        piece = os.read(self.fileno(), PIECE if size < 0 else size)
+        self._sent = min(self._sent + len(piece), self._body.span.length)
+        return piece
 
     def close(self) -> None:
         if self._open:
             self._open = False
-            with suppress(OSError):
-                self._body.close()
-            self._done(self._body.span.length, None)
+            self._body.close()
+            self._done(self._sent, None)

@@ -1,6 +1,7 @@
 """What is asked of a source and what it answers: the distribution API without HTTP around it."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -91,3 +92,12 @@ def manifest_answer(request: Request, descriptor: Descriptor, raw: bytes | None)
     """The answer about a manifest, whose bytes a HEAD does not need."""
     body: Body = NoBody() if request.is_head or raw is None else BytesBody(raw)
     return Answer(body, descriptor.size, descriptor.media_type, descriptor.digest)
+
+
+def tag_list(request: Request, tags: Iterable[str]) -> Answer:
+    """The tags after the query's `last`, at most its `n` of them (distribution-spec, "Listing Tags")."""
+    last, count = request.query.get("last", ""), request.query.get("n", "")
+    page = [tag for tag in sorted(tags) if tag > last]
+    page = page[: int(count)] if count.isdecimal() else page
+    raw = json.dumps({"name": request.route.repository, "tags": page}).encode()
+    return Answer(NoBody() if request.is_head else BytesBody(raw), len(raw), "application/json")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from proxy.errors import BlobUnknown
 from proxy.path import Kind
-from proxy.sources.message import BLOB_TYPE, Answer, Request, manifest_answer
+from proxy.sources.message import BLOB_TYPE, Answer, Request, manifest_answer, tag_list
 from proxy.span import span_of
 from proxy.stream import Body, FileBody, NoBody
 from registry.digest import Digest
@@ -14,7 +14,7 @@ from registry.layout import Layout
 
 @dataclass(frozen=True)
 class Stored:
-    """Images of a layout by tag and by digest, blobs by digest; it is read and never written."""
+    """Images of a layout by tag and by digest, blobs by digest, and the tags; it is read and never written."""
 
     layout: Layout
     name: str = "registry"
@@ -51,4 +51,8 @@ class Stored:
         return Answer(body, size, BLOB_TYPE, digest, span if request.range else None)
 
     def _tags(self, request: Request) -> Answer:
-        raise NotFound(f"{request.route}: the store keeps no list of tags")
+        here = request.route.reference.name
+        tags = [reference.tag for reference in self.layout.references() if reference.name == here and reference.tag]
+        if not tags:
+            raise NotFound(f"{request.route}: the store has nothing of this repository")
+        return tag_list(request, tags)

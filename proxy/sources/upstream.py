@@ -1,12 +1,11 @@
 """The registry that the image comes from, asked directly: with the client's token dance, by default anonymously."""
 
-import json
 from dataclasses import dataclass
 
 from proxy.errors import BlobUnknown, RangeNotSatisfiable
 from proxy.path import Kind
-from proxy.sources.message import BLOB_TYPE, Answer, Request, manifest_answer
-from proxy.stream import BytesBody, NoBody, PiecesBody, cut
+from proxy.sources.message import BLOB_TYPE, Answer, Request, manifest_answer, tag_list
+from proxy.stream import NoBody, PiecesBody, cut
 from registry.client import Client
 from registry.digest import Digest
 from registry.errors import NotFound
@@ -72,12 +71,3 @@ class Upstream:
 
     def _tags(self, request: Request) -> Answer:
         return tag_list(request, self.client.tags(request.route.reference))
-
-
-def tag_list(request: Request, tags: tuple[str, ...]) -> Answer:
-    """The tags after the query's `last`, at most its `n` of them (distribution-spec, "Listing Tags")."""
-    last, count = request.query.get("last", ""), request.query.get("n", "")
-    page = [tag for tag in sorted(tags) if tag > last]
-    page = page[: int(count)] if count.isdecimal() else page
-    raw = json.dumps({"name": request.route.repository, "tags": page}).encode()
-    return Answer(NoBody() if request.is_head else BytesBody(raw), len(raw), "application/json")

@@ -22,7 +22,8 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> FlaskClient:
     layout = Layout(tmp_path_factory.mktemp("store"))
     for digest, blob in BUILT.blobs.items():
         layout.blobs.put(digest, blob)
-    layout.tag(Reference.parse("quay.io/team/app:1"), parse_manifest(BUILT.raw, BUILT.media_type))
+    for tag in ("2", "1"):
+        layout.tag(Reference.parse(f"quay.io/team/app:{tag}"), parse_manifest(BUILT.raw, BUILT.media_type))
     return create_app(Chain([Stored(layout)])).test_client()
 
 
@@ -66,6 +67,14 @@ def test_a_blob_and_its_ranges(client: FlaskClient, wanted: str | None, status: 
 def test_a_range_beyond_the_end_says_how_long_the_blob_is(client: FlaskClient) -> None:
     response = client.get(f"{NAME}/blobs/{BLOB_DIGEST}", headers={"Range": f"bytes={len(BLOB)}-"})
     assert (response.status_code, response.headers["Content-Range"]) == (416, f"bytes */{len(BLOB)}")
+
+
+@pytest.mark.parametrize(
+    ("query", "tags"), [("", ["1", "2"]), ("?n=1", ["1"]), ("?n=9&last=1", ["2"]), ("?n=x", ["1", "2"])]
+)
+def test_the_tags_of_a_repository(client: FlaskClient, query: str, tags: list[str]) -> None:
+    assert client.get(f"{NAME}/tags/list{query}").json == {"name": "team/app", "tags": tags}
+    assert client.get(f"/v2/quay.io/team/other/tags/list{query}").status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/v2/", "/v2"])
