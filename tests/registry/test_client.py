@@ -12,7 +12,7 @@ from registry.verify import verified
 from tests.rig import faulty
 from tests.rig.faulty import Relay
 from tests.rig.images import BuiltImage, image, multi_platform
-from tests.rig.reader import client, everything_plain, whole
+from tests.rig.reader import client, whole
 from tests.rig.upstream import Upstream
 
 ALICE = Credentials("alice", "s3cret-enough")
@@ -288,4 +288,3 @@ def test_a_registry_that_is_down_is_unreachable(upstream: Upstream) -> None:
 
 def test_ping_takes_a_demand_for_credentials_as_a_sign_of_life(private_upstream: Upstream) -> None:
     client().ping(private_upstream.host)
-    assert everything_plain(private_upstream.host).plain_http
