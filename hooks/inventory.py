@@ -27,6 +27,7 @@ CACHE = "Cache"
 IGNORE = "Ignore"
 MAX_USERS = 20
 _MAX_IMAGE = 512
+_MAX_MESSAGE = 300
 _WINDOWS = Obstacle("Windows", "the pod asks for Windows nodes, where no proxy runs")
 _STRONGEST_FIRST = ("PodLabel", "NamespaceLabel", "Default")
 
@@ -85,11 +86,17 @@ def _decisions(workload: Workload, *, opts_out: bool, settings: Settings) -> Ite
     windows = _WINDOWS if is_windows(workload.spec) else None
     for _, _, container in containers(workload.spec):
         reference = upstream(container, originals, settings.proxy)
+        found: Obstacle | None
         if isinstance(reference, Obstacle):
-            yield container["image"][:_MAX_IMAGE], Decision(IGNORE, reference.rule, reference.message)
-            continue
-        found = windows or obstacle(reference, container, settings)
-        yield str(reference.identity), Decision(IGNORE, found.rule, found.message) if found else ruled
+            image, found = container["image"], reference
+        else:
+            image, found = str(reference.identity), windows or obstacle(reference, container, settings)
+        # What is served fits the schema by its own limits; for the rest, a pod could hold texts of any length.
+        yield (image[:_MAX_IMAGE], _ignored(found)) if found else (image, ruled)
+
+
+def _ignored(why: Obstacle) -> Decision:
+    return Decision(IGNORE, why.rule, why.message[:_MAX_MESSAGE])
 
 
 def _ruled(pod: Object, *, opts_out: bool) -> Decision:

@@ -12,6 +12,8 @@ from kube.types import Object, annotations, entries, labels, metadata, owner, pa
 TEMPLATES = (DEPLOYMENT, STATEFUL_SET, DAEMON_SET, CRON_JOB)
 _FINISHED = frozenset({"Succeeded", "Failed"})
 _CRON_RUN = re.compile(r"(.+)-[0-9]{8,10}")  # the CronJob controller adds the scheduled time in minutes
+_MAX_USER = 320  # a pod's owner reference may say anything
+_MAX_SECRET = 253
 _HASH_LABEL = "pod-template-hash"
 
 
@@ -33,7 +35,7 @@ def workloads(related: Groups) -> Iterator[Workload]:
     accounts = {metadata(account)["name"]: account for account in related[SERVICE_ACCOUNT.group].values()}
     crons = {metadata(cron)["name"] for cron in related[CRON_JOB.group].values()}
     for user, pod in _pods(related, crons):
-        yield Workload(user, pod, _secrets(part(pod, "spec"), accounts))
+        yield Workload(user[:_MAX_USER], pod, _secrets(part(pod, "spec"), accounts))
 
 
 def _pods(related: Groups, crons: set[str]) -> Iterator[tuple[str, Object]]:
@@ -68,4 +70,5 @@ def top_controller(pod: Object, crons: set[str]) -> str:
 def _secrets(spec: Object, accounts: dict[str, Object]) -> tuple[str, ...]:
     account = accounts.get(spec.get("serviceAccountName") or "default", {})
     named = entries(spec, "imagePullSecrets") + entries(account, "imagePullSecrets")
-    return tuple(entry["name"] for entry in named if isinstance(entry.get("name"), str) and entry["name"])
+    names = (entry.get("name") for entry in named)
+    return tuple(name for name in names if isinstance(name, str) and 0 < len(name) <= _MAX_SECRET)

@@ -109,10 +109,7 @@ def _words(error: ValidationError) -> str:
         known = error.schema.get("properties", {}) if isinstance(error.schema, Mapping) else {}
         unknown = sorted(set(error.instance) - set(known))
         return f"unknown field {', '.join(unknown)}; known are {', '.join(sorted(known))}"
-    if error.validator == "required" and isinstance(error.instance, Mapping):
-        missing = sorted(set(error.schema.get("required", ())) - set(error.instance)) if error.schema else []
-        return f"{', '.join(missing)} is missing"
-    return error.message
+    return error.message.replace("is a required property", "is missing")
 
 
 def _filled(value: Any, schema: Mapping[str, Any]) -> Any:

@@ -68,3 +68,21 @@ def test_at_most_twenty_users_are_named_and_all_are_counted() -> None:
     ]
     (entry,) = inventory(found)["spec"]["images"]
     assert (entry["usedBy"], entry["users"]) == ([f"Pod/p{n:02}" for n in range(20)], 25)
+
+
+def test_texts_of_any_length_in_a_pod_still_make_a_valid_inventory() -> None:
+    long = "x" * 5000
+    spec = {
+        "imagePullSecrets": [{"name": long}, {"name": ""}, {}],
+        "containers": [
+            {"name": "a", "image": long},
+            {"name": "b", "image": f"{long}.localhost/app:1"},
+            {"name": "c", "image": f"{long}.com/app:1", "imagePullPolicy": "Never"},
+            {"name": "d", "image": f"{long}.com/app:1"},
+        ],
+    }
+    owner = [{"kind": long, "name": long, "controller": True, "uid": "u"}]
+    meta = {"name": "p", "namespace": "shop", "ownerReferences": owner}
+    found = inventory([{"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}])
+    assert [str(error) for error in validate(found)] == []
+    assert {entry["decision"] for entry in found["spec"]["images"]} == {"Ignore"}
