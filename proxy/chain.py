@@ -11,7 +11,7 @@ from proxy.recent import RecentManifests
 from proxy.sources.message import Answer, Request, Source
 from proxy.span import ByteRange, Span
 from proxy.stream import BytesBody, FileBody, NoBody, PiecesBody, cut
-from registry.errors import Corrupt, RegistryError
+from registry.errors import Corrupt, RegistryError, Unreachable
 
 CACHE = "kuik"
 
@@ -48,7 +48,8 @@ class Chain:
     def ask(self, source: Source, request: Request) -> Answer:
         """Ask one source, through its breaker."""
         peer = source.peer(request)
-        with self.breakers.guard(peer, request.route.host) if peer else nullcontext():
+        about = request.route.host if peer != request.route.host else ""
+        with self.breakers.guard(peer, about) if peer else nullcontext():
             answer = source.fetch(request)
         outcome = "hit" if source in self.stores else "fwd=miss"
         mine = f"{CACHE}; {outcome}; detail={source.name}"
@@ -84,8 +85,8 @@ class Search:
                 return self._chain.ask(source, request)
             except RangeNotSatisfiable:  # it has the blob, so this is the answer
                 raise
-            except RegistryError as error:
-                (self._local if source in self._chain.stores else self._remote).append(error)
+            except (RegistryError, OSError) as error:
+                (self._local if source in self._chain.stores else self._remote).append(typed(error))
         raise most_telling(self._local, self._remote)
 
 
@@ -119,9 +120,9 @@ class Continued:
         while True:
             try:
                 piece = next(self._pieces, None)
-            except RegistryError as error:
+            except (RegistryError, OSError) as error:
                 self._body.close()
-                self._go_on(error)
+                self._go_on(typed(error))
             else:
                 self._at += len(piece or b"")
                 return piece
@@ -138,3 +139,8 @@ class Continued:
             answer.body.close()
             raise Corrupt(f"{answer.source} has {answer.size} bytes of {rest.route}, not {self._size}") from error
         self._pieces = cut(answer.body, 0 if answer.span else self._at, span.stop - self._at)
+
+
+def typed(error: RegistryError | OSError) -> RegistryError:
+    """A machine that is short of something, such as open files, is a source that does not answer."""
+    return error if isinstance(error, RegistryError) else Unreachable(f"this machine failed: {error.strerror or error}")

@@ -126,22 +126,29 @@ class SpooledBlobs:
             if fetch:
                 return fetch, False
             fetch = self._under_way[digest] = Fetch(digest)
-        name = f"fetch {digest.hex[:12]}"
-        threading.Thread(target=self._run, args=(fetch, reference), name=name, daemon=True).start()
+        thread = threading.Thread(
+            target=self._run, args=(fetch, reference), name=f"fetch {digest.hex[:12]}", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:  # the machine has no thread left
+            self._ended(fetch, StoreFull(f"no fetch could be started: {error}"))
         return fetch, True
 
     def _run(self, fetch: Fetch, reference: Reference) -> None:
-        size: int | None = None
-        error: RegistryError = Unreachable(f"the fetch of {reference} ended")
+        outcome: int | RegistryError = Unreachable(f"the fetch of {reference} ended")
         try:
             with self._slots:
-                size = self._filler.fill(fetch, reference)
-        except RegistryError as caught:
-            error = caught
+                outcome = self._filler.fill(fetch, reference)
+        except RegistryError as error:
+            outcome = error
         finally:  # whatever happened, nobody waits for ever
-            with self._lock:
-                del self._under_way[fetch.digest]
-            if size is None:
-                fetch.failed(error)
-            else:
-                fetch.finished(size)
+            self._ended(fetch, outcome)
+
+    def _ended(self, fetch: Fetch, outcome: int | RegistryError) -> None:
+        with self._lock:
+            del self._under_way[fetch.digest]
+        if isinstance(outcome, RegistryError):
+            fetch.failed(outcome)
+        else:
+            fetch.finished(outcome)

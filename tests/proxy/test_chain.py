@@ -166,6 +166,16 @@ def test_a_dead_source_is_asked_once_and_not_once_per_request() -> None:
     assert (len(dead.asked), len(alive.asked)) == (1, 5)
 
 
+def test_a_machine_short_of_open_files_is_no_reason_to_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    short = Fake("registry")
+
+    def fetch(_: Request) -> Answer:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(short, "fetch", fetch)
+    assert read(Chain([short], [Fake("shield")]).fetch(A_BLOB)) == BLOB
+
+
 def test_a_manifest_by_digest_is_remembered_for_its_repository_alone() -> None:
     source = Fake("shield")
     chain = Chain([], [source])

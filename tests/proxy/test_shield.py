@@ -217,6 +217,22 @@ def test_a_disk_that_is_full_in_the_middle_is_no_error(
     go_on.set()
     assert beginning + b"".join(pieces) == BLOB
     assert kept(tmp_path) == set()
+    assert sum(file.stat().st_size for file in (tmp_path / "spool.ingest").iterdir()) == 0
+
+
+def test_a_machine_without_a_thread_left_streams_through(
+    relay: Relay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shield = make(tmp_path)
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("fetch"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert [read(shield.fetch(blob_of(relay))) for _ in range(2)] == [BLOB, BLOB]
 
 
 def test_without_a_length_from_upstream_it_is_served_once_it_is_there(relay: Relay, tmp_path: Path) -> None:
