@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +70,7 @@ def run(
     told = story(Console(stderr=True))
     wishes = Wishes(retention, platform, plain_http, "" if paths else _NOTHING_TO_EXPIRE)
     watched = Watched(paths, sys.stdin.read)
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, _told_to_end)
     try:
         watched.load()
         served = Served(store, None if once else listen, plain_http)
@@ -127,17 +127,17 @@ class Local:
 
     def follow(self, watched: Watched) -> int:
         """Work until interrupted."""
-        known: Mapping[str, str] = {}
+        known: Collection[str] = ()
         while True:
             self._check()
             self.engine.step()
             self.engine.woken.wait(self.engine.seconds_to_next(POLL_SECONDS))
             if watched.refresh():
                 self.engine.manifests(watched.objects())
-            for origin, error in watched.errors.items():
-                if known.get(origin) != error:
+            for error in watched.errors:
+                if error not in known:
                     self.told.say(f"warning  {error}; what was read before still counts")
-            known = dict(watched.errors)
+            known = watched.errors
 
     def _check(self) -> None:
         if self.serving.ended is not None:
@@ -164,5 +164,5 @@ def _row(obj: Object) -> tuple[str, ...]:
     return obj["spec"]["image"], status.get("reason") or "Pending", status.get("message") or "-", users or "-"
 
 
-def _interrupt(_signal: int, _frame: object) -> None:
-    raise KeyboardInterrupt
+def _told_to_end(_signal: int, _frame: object) -> None:
+    sys.exit(0)

@@ -1,9 +1,7 @@
 """Kubernetes manifests from files, folders and standard input."""
 
 import json
-import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ MAX_FILE = 64 * 1024 * 1024
 _MAX_DEPTH = 100
 _MAX_NODES = 1_000_000
 _STDIN = "-"
+_Stamp = tuple[int, int, int]
 
 
 class ManifestError(ValueError):
@@ -120,78 +119,81 @@ def files_in(path: Path) -> list[Path]:
     )
 
 
-@dataclass
 class Watched:
     """The manifests of some paths, followed as files come, change and go.
 
-    A file that cannot be read any more keeps the objects it had: doubt takes nothing away. `-` is read once.
+    A file that cannot be read any more keeps the objects it had, and so do the files of a folder that is away: doubt
+    takes nothing away. The path `-` is standard input, which `read_stdin` reads once.
     """
 
-    paths: Sequence[str]
-    read_stdin: Callable[[], str]
-    errors: dict[str, str] = field(default_factory=dict)
-    """What is wrong now, by file."""
-    _stamps: Mapping[Path, tuple[int, int, int]] = field(default_factory=dict)
-    _objects: dict[str, list[Object]] = field(default_factory=dict)
+    def __init__(self, paths: Sequence[str], read_stdin: Callable[[], str]) -> None:
+        self._paths = paths
+        self._read_stdin = read_stdin
+        self._objects: dict[Path, list[Object]] = {}
+        self._stamps: dict[Path, _Stamp] = {}
+        self._broken: dict[Path, str] = {}
+        self._lost: dict[Path, str] = {}
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """What is wrong now, a sentence each."""
+        return (*self._lost.values(), *self._broken.values())
 
     def load(self) -> None:
         """The first read; raises ManifestError for the first thing that is wrong."""
-        if _STDIN in self.paths:
-            self._objects[_STDIN] = parse(self.read_stdin(), "standard input")
+        if _STDIN in self._paths:
+            self._objects[Path(_STDIN)] = parse(self._read_stdin(), "standard input")
         self.refresh()
         if self.errors:
-            raise ManifestError(next(iter(self.errors.values())))
+            raise ManifestError(self.errors[0])
 
     def refresh(self) -> bool:
-        """Read what changed since the last time; says whether anything did."""
-        found, self.errors = self._scan(), {k: v for k, v in self.errors.items() if k not in self.paths}
-        changed = False
-        for path, stamp in found.items():
-            if self._stamps.get(path) != stamp:
-                changed |= self._read(path)
-        for path in self._stamps.keys() - found.keys():
-            if not self._doubtful(path):
-                self._objects.pop(str(path), None)
-                self.errors.pop(str(path), None)
-                changed = True
-        self._stamps = found
-        return changed
+        """Read what changed since the last time; says whether the objects may have changed."""
+        found = self._scan()
+        gone = [path for path in self._stamps if path not in found and not self._in_doubt(path)]
+        for path in gone:
+            self._objects.pop(path, None)
+            self._broken.pop(path, None)
+        fresh = [path for path, stamp in found.items() if self._stamps.get(path) != stamp]
+        read = [self._read(path) for path in fresh]
+        self._stamps = {path: stamp for path, stamp in self._stamps.items() if path not in gone} | found
+        return bool(gone) or any(read)
 
     def objects(self) -> list[Object]:
-        """All objects, in the order of paths and files."""
-        return [obj for origin in sorted(self._objects) for obj in self._objects[origin]]
+        """All objects, in the order of files."""
+        return [obj for path in sorted(self._objects) for obj in self._objects[path]]
 
-    def _scan(self) -> dict[Path, tuple[int, int, int]]:
-        stamps: dict[Path, tuple[int, int, int]] = {}
-        self._lost: set[str] = set()
-        for path in self.paths:
-            if path == _STDIN:
-                continue
+    def _scan(self) -> dict[Path, _Stamp]:
+        stamps: dict[Path, _Stamp] = {}
+        self._lost = {}
+        for path in (Path(path) for path in self._paths if path != _STDIN):
             try:
-                for file in files_in(Path(path)):
-                    stamps[file] = _stamp(file)
+                stamps |= {file: _stamp(file) for file in files_in(path)}
             except (ManifestError, OSError) as error:
-                self._lost.add(path)
-                self.errors[path] = str(error)
+                self._lost[path] = _naming(path, error)
         return stamps
 
-    def _doubtful(self, path: Path) -> bool:
+    def _in_doubt(self, path: Path) -> bool:
         """Whether a file is out of sight because the path it came from is, which is no word that it is gone."""
-        return any(Path(lost) == path or Path(lost) in path.parents for lost in self._lost)
+        return any(lost == path or lost in path.parents for lost in self._lost)
 
     def _read(self, path: Path) -> bool:
         try:
             if path.stat().st_size > MAX_FILE:
                 raise ManifestError(f"{path}: larger than {MAX_FILE} bytes")
-            self._objects[str(path)] = parse(path.read_text(encoding="utf-8"), str(path))
+            self._objects[path] = parse(path.read_text(encoding="utf-8"), str(path))
         except (ManifestError, OSError, UnicodeDecodeError) as error:
-            text = str(error)
-            self.errors[str(path)] = text if str(path) in text else f"{path}: {text}"
+            self._broken[path] = _naming(path, error)
             return False
-        self.errors.pop(str(path), None)
+        self._broken.pop(path, None)
         return True
 
 
-def _stamp(path: Path) -> tuple[int, int, int]:
+def _naming(path: Path, error: Exception) -> str:
+    text = str(error)
+    return text if str(path) in text else f"{path}: {text}"
+
+
+def _stamp(path: Path) -> _Stamp:
     info = path.stat()
-    return (info.st_mtime_ns, info.st_size, stat.S_IFMT(info.st_mode) + info.st_ino)
+    return info.st_mtime_ns, info.st_size, info.st_ino

@@ -20,6 +20,7 @@ def pull(image: str, target: Path, *options: str) -> str:
 
     skopeo checks the digest of every blob it writes; the manifest's is computed here, from the bytes it kept.
     """
+    target.parent.mkdir(parents=True, exist_ok=True)
     run("copy", "--src-tls-verify=false", "--src-no-creds", *options, f"docker://{image}", f"dir:{target}")
     return "sha256:" + hashlib.sha256((target / "manifest.json").read_bytes()).hexdigest()
 
