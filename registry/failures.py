@@ -6,11 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from registry.errors import NotFound, RateLimited, RegistryError, ServerFailure, StoreFull, Unauthorized, Unsupported
-from registry.redact import redact
+from registry.errors import (
+    Corrupt,
+    NotFound,
+    RateLimited,
+    RegistryError,
+    ServerFailure,
+    StoreFull,
+    TLSFailure,
+    Unauthorized,
+    Unsupported,
+)
+from registry.redact import LONGEST, redact
 from registry.response import Response
 
 _MAX_BODY = 64 * 1024
+_LONGEST_MESSAGE = 500
 _LONGEST_WAIT = 24 * 3600.0
 _NO_SPACE = ("no space left on device", "storage quota", "will exceed the configured upper limit")
 _BY_CODE: dict[str, type[RegistryError]] = {
@@ -21,6 +32,9 @@ _BY_CODE: dict[str, type[RegistryError]] = {
     "MANIFEST_UNKNOWN": NotFound,
     "BLOB_UNKNOWN": NotFound,
     "UNSUPPORTED": Unsupported,
+}
+_BY_REASON: dict[str, type[RegistryError]] = {
+    error.reason: error for error in (Corrupt, NotFound, RateLimited, StoreFull, TLSFailure, Unauthorized, Unsupported)
 }
 _BY_STATUS: dict[int, type[RegistryError]] = {
     401: Unauthorized,
@@ -38,11 +52,15 @@ _BY_STATUS: dict[int, type[RegistryError]] = {
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """What the body of an error says: the spec's `code` and a `message` fit to be shown; both may be empty."""
+    """What the body of an error says: the spec's `code` and a `message` fit to be shown; both may be empty.
+
+    kuik's own shield puts into `detail` what upstream's fault was, as the `reason` that a person acts on.
+    """
 
     code: str = ""
     message: str = ""
     full: bool = False
+    reason: str = ""
 
 
 def raise_for(response: Response, what: str) -> None:
@@ -54,13 +72,13 @@ def raise_for(response: Response, what: str) -> None:
         return
     complaint = read_complaint(response.beginning(_MAX_BODY))
     kind = error_kind(response.status, complaint, elsewhere=response.redirected)
-    said = ": ".join(part for part in (complaint.code, complaint.message) if part)
-    message = f"{what}: {response.address.host} answered {response.status}" + (f" ({said})" if said else "")
-    raise kind(message + _advice(kind, response.status), retry_after=retry_after(response.headers))
+    raise kind(_message(response, what, complaint, kind), retry_after=retry_after(response.headers))
 
 
 def error_kind(status: int, complaint: Complaint, *, elsewhere: bool = False) -> type[RegistryError]:
     """The error for a status and what the body said; `elsewhere`: the answer came from where a redirect led to."""
+    if complaint.reason in _BY_REASON:
+        return _BY_REASON[complaint.reason]
     if complaint.full and status >= 400:
         return StoreFull
     if elsewhere and status in (400, 401, 403):
@@ -85,10 +103,13 @@ def read_complaint(body: bytes) -> Complaint:
         return Complaint()
     code = first.get("code")
     message = first.get("message") or first.get("details") or first.get("error_description") or ""
+    detail = first.get("detail")
+    reason = detail.get("reason") if isinstance(detail, dict) else None
     return Complaint(
         code=redact(code, 40) if isinstance(code, str) else "",
-        message=redact(message) if isinstance(message, str) else "",
+        message=redact(message, _LONGEST_MESSAGE if reason else LONGEST) if isinstance(message, str) else "",
         full=_is_full(body.decode("utf-8", "replace")),
+        reason=redact(reason, 40) if isinstance(reason, str) else "",
     )
 
 
@@ -102,6 +123,14 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     except (ValueError, OverflowError):
         return None
     return min(max(seconds, 0.0), _LONGEST_WAIT)
+
+
+def _message(response: Response, what: str, complaint: Complaint, kind: type[RegistryError]) -> str:
+    if complaint.reason and complaint.message:
+        return complaint.message  # the shield's words name the image and the registry that it asked
+    said = ": ".join(part for part in (complaint.code, complaint.message) if part)
+    message = f"{what}: {response.address.host} answered {response.status}" + (f" ({said})" if said else "")
+    return message + _advice(kind, response.status)
 
 
 def _is_full(text: str) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from proxy.breaker import Breakers
 from proxy.errors import BlobUnknown
+from proxy.shield.damage import RecentDamage
 from proxy.shield.fetch import Fetch, FollowingBody
 from proxy.shield.fill import Filler
 from proxy.shield.singleflight import SingleFlight
@@ -17,7 +18,7 @@ from proxy.span import ByteRange, Span, span_of
 from proxy.stream import FileBody, NoBody, PiecesBody
 from registry.client import Client
 from registry.digest import Digest
-from registry.errors import RegistryError, StoreFull, Unreachable
+from registry.errors import Corrupt, RegistryError, StoreFull, Unreachable
 from registry.reference import Reference
 from registry.verify import verified
 
@@ -41,6 +42,7 @@ class SpooledBlobs:
         self._filler = Filler(client, spool, breakers)
         self._slots = threading.BoundedSemaphore(FETCHES_AT_ONCE)
         self._sizes: SingleFlight[Reference, int | None] = SingleFlight()
+        self._damage = RecentDamage()
 
     def fetch(self, request: Request, digest: Digest) -> Answer:
         """The answer to a GET or HEAD of a blob; raises RegistryError."""
@@ -49,6 +51,8 @@ class SpooledBlobs:
             return kept
         if request.is_head:
             return self._head(request, digest)
+        if request.range and request.range.first > 0:  # a reader that comes back for the rest of damaged bytes
+            self._damage.check(digest)
         if self._filler.knows_too_large(digest):
             return self._through(request, digest)
         try:
@@ -148,6 +152,8 @@ class SpooledBlobs:
     def _ended(self, fetch: Fetch, outcome: int | RegistryError) -> None:
         with self._lock:
             del self._under_way[fetch.digest]
+        if isinstance(outcome, Corrupt):
+            self._damage.note(fetch.digest, outcome)
         if isinstance(outcome, RegistryError):
             fetch.failed(outcome)
         else:

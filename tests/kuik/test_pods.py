@@ -20,15 +20,16 @@ def images(pod: dict[str, Any]) -> list[str]:
     return [c["image"] for field in ("initContainers", "containers") for c in pod["spec"].get(field, [])]
 
 
+def container(name: str, image: str) -> dict[str, str]:
+    return {"name": name, "image": image}
+
+
 def test_every_workload_kind_and_everything_else_as_it_was() -> None:
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}
-    pod["spec"] = {
-        "initContainers": [{"name": "i", "image": "busybox"}],
-        "containers": [{"name": "c", "image": "r:5/x"}],
-    }  # type: ignore[assignment]
+    spec = {"initContainers": [container("i", "busybox")], "containers": [container("c", "r:5/x")]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec}
     web = deployment("web", "ghcr.io/a/b@sha256:" + "0" * 64)
-    cron = {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "c"}}
-    cron["spec"] = {"schedule": "@daily", "jobTemplate": {"spec": {"template": web["spec"]["template"]}}}  # type: ignore[assignment]
+    job = {"spec": {"template": web["spec"]["template"]}}
+    cron = {"kind": "CronJob", "metadata": {"name": "c"}, "spec": {"schedule": "@daily", "jobTemplate": job}}
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}}
     new_pod, new_web, new_cron, new_service = rewritten(yaml.safe_dump_all([pod, web, cron, service]))
     assert images(new_pod) == ["localhost:7439/docker.io/library/busybox:latest", "localhost:7439/r__5/x:latest"]

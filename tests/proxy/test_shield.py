@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -335,3 +336,13 @@ def test_a_dead_upstream_costs_one_try(upstream: Upstream, tmp_path: Path) -> No
     upstream.push(BUILT, "team/app", "1")
     clock.now += 5
     assert read(shield.fetch(request)) == BUILT.raw
+
+
+def test_who_comes_back_for_the_rest_of_a_damaged_blob_learns_why(relay: Relay, tmp_path: Path) -> None:
+    shield = make(tmp_path)
+    relay.rule(faulty.corrupt(1000), path=BLOBS)
+    with pytest.raises(Corrupt), closing(shield.fetch(blob_of(relay)).body) as body:
+        list(body)
+    with pytest.raises(Corrupt):
+        shield.fetch(replace(blob_of(relay), range=ByteRange(len(BLOB) - 1)))
+    assert read(shield.fetch(blob_of(relay))) == BLOB

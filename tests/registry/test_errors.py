@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 
 from registry import errors
 from registry.address import Address
-from registry.errors import NotFound, RateLimited, RegistryError, ServerFailure, StoreFull, Unauthorized, Unsupported
+from registry.errors import (
+    Corrupt,
+    NotFound,
+    RateLimited,
+    RegistryError,
+    ServerFailure,
+    StoreFull,
+    TLSFailure,
+    Unauthorized,
+    Unsupported,
+)
 from registry.failures import Complaint, error_kind, raise_for, read_complaint, retry_after
 from registry.redact import LONGEST, redact
 from registry.response import Response
@@ -150,3 +160,18 @@ def test_every_error_says_how_it_is_shown() -> None:
         assert error.reason
         assert error.code.isupper()
         assert 400 <= error.status < 600
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "expected"),
+    [
+        (502, "Corrupt", Corrupt),
+        (502, "TLS", TLSFailure),
+        (404, "NotFound", NotFound),
+        (503, "Unreachable", ServerFailure),
+    ],
+)
+def test_the_shield_tells_what_upstreams_fault_was(status: int, reason: str, expected: type[RegistryError]) -> None:
+    body = {"errors": [{"code": "UNKNOWN", "message": "what upstream did", "detail": {"reason": reason}}]}
+    complaint = read_complaint(json.dumps(body).encode())
+    assert error_kind(status, complaint) is expected

@@ -1,0 +1,19 @@
+"""What the shield remembers of damaged blobs."""
+
+import pytest
+
+from proxy.shield.damage import RecentDamage
+from registry.digest import Digest
+from registry.errors import Corrupt
+
+
+def test_damage_is_told_for_a_moment_and_of_that_blob_only() -> None:
+    now = [0.0]
+    damage = RecentDamage(lambda: now[0], seconds=5)
+    bad, good = Digest.of(b"bad"), Digest.of(b"good")
+    damage.note(bad, Corrupt("not what its digest says"))
+    damage.check(good)
+    with pytest.raises(Corrupt, match="not what its digest says"):
+        damage.check(bad)
+    now[0] = 5.0
+    damage.check(bad)
