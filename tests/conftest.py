@@ -1,13 +1,19 @@
 """Fixtures that every room shares: real upstream registries, and tests that name the programs they need."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.rig.processes import find
 from tests.rig.upstream import Upstream
+
+# Property tests here are about values, never about time: a slow machine must not fail them.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -23,6 +29,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         missing = sorted(program for program in wanted if not find(program))
         if missing:
             item.add_marker(pytest.mark.skip(reason=f"needs {', '.join(missing)}: not installed"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Where nothing may be skipped, a skip is a failure."""
+    report = yield
+    if report.skipped and os.environ.get("CI") and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, but nothing may be skipped in CI: {report.longrepr}"
+    return report
 
 
 @pytest.fixture

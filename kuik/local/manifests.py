@@ -67,8 +67,10 @@ _Loader.yaml_implicit_resolvers = {
 def _objects(document: Any, origin: str) -> Iterator[Object]:
     if not isinstance(document, dict) or "kind" not in document or "apiVersion" not in document:
         return
-    items = document.get("items")
-    if str(document["kind"]).endswith("List") and isinstance(items, list):
+    if str(document["kind"]).endswith("List") and "items" in document:
+        items = document["items"] or []
+        if not isinstance(items, list):
+            raise ManifestError(f"{origin}: items is not a list")
         kind = str(document["kind"]).removesuffix("List")
         for position, item in enumerate(items):
             if not isinstance(item, dict):
