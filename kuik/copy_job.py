@@ -8,7 +8,6 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,8 @@ from registry.transport import Timeouts, Transport, host_settings
 
 RESULT = "kuik.dev/result"
 """The annotation on the Job that holds its result, as JSON."""
+
+TERMINATION_LOG = Path("/dev/termination-log")
 
 PATIENT = Timeouts(connect=3, read=120)
 """For the shield, which has timeouts of its own and may use them all before it answers."""
@@ -147,13 +148,16 @@ def _host(url: str) -> str:
 
 def _report(result: str) -> None:
     """Say how it went where Kubernetes finds it: the container's termination message, and the Job's annotation."""
-    with suppress(OSError):  # outside of a pod there is no such file
-        Path("/dev/termination-log").write_text(result[:4096])
+    if TERMINATION_LOG.exists():  # as it does in a container of a pod
+        TERMINATION_LOG.write_text(result[:4096])
     job, namespace = os.environ.get("KUIK_JOB"), os.environ.get("KUIK_NAMESPACE")
     if job and namespace:
-        from kube.client import Jobs  # late: 44 MiB that a copy outside of a cluster does not need
+        from kube.client import Jobs, KubernetesError  # late: 44 MiB that a copy outside of a cluster does not need
 
-        Jobs.in_cluster().annotate(namespace, job, {RESULT: result})
+        try:
+            Jobs.in_cluster().annotate(namespace, job, {RESULT: result})
+        except KubernetesError as error:
+            raise click.ClickException(str(error)) from error
 
 
 def _order(image: str, platform: Sequence[str], source: str, target: Sequence[str]) -> Order:
@@ -162,3 +166,7 @@ def _order(image: str, platform: Sequence[str], source: str, target: Sequence[st
         return Order(Reference.parse(image), platforms, source, tuple(target))
     except (InvalidReference, ValueError) as error:
         raise click.UsageError(str(error)) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.proxy.components import Component, proxy, shield
+from tests.rig.components import Component, proxy, shield
 from tests.rig.upstream import Upstream
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.proxy.components import TOKEN, Component, proxy, shield
 from tests.rig import faulty, skopeo
+from tests.rig.components import TOKEN, Component, proxy, shield
 from tests.rig.faulty import Relay
 from tests.rig.images import BuiltImage, image, multi_platform
 from tests.rig.processes import free_port, wait_until

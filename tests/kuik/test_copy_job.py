@@ -1,0 +1,84 @@
+"""The copy Job as a cluster runs it: from a real shield to a real registry, and what it says on its Job."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from kuik.copy_job import Order, read_order
+from registry.manifest import Platform
+from registry.reference import Reference
+from tests.rig import skopeo
+from tests.rig.components import TOKEN, Component, proxy, shield
+from tests.rig.images import image, multi_platform
+from tests.rig.kuik import proxied
+from tests.rig.upstream import Upstream
+
+
+def run(*words: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "kuik.copy_job", *words]
+    environment = {**os.environ, "KUIK_TOKEN": TOKEN}
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+
+
+@pytest.fixture
+def a_shield(tmp_path: Path, upstream: Upstream) -> Iterator[Component]:
+    component = shield(tmp_path / "shield", "--plain-http", upstream.host).start()
+    yield component
+    component.stop()
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Upstream]:
+    """The cluster's own registry."""
+    component = Upstream(tmp_path / "registry").start()
+    yield component
+    component.stop()
+
+
+@pytest.mark.needs("skopeo")
+def test_the_parts_of_a_cluster_together(
+    upstream: Upstream, a_shield: Component, registry: Upstream, tmp_path: Path
+) -> None:
+    """Copied through a shield into a registry; then a node proxy serves it with shield and upstream gone."""
+    many, single = multi_platform("many"), image("single", docker=True)
+    images = {upstream.push(many, "a/many", "1"): many, upstream.push(single, "a/single"): single}
+    for name, built in images.items():
+        done = run("--image", name, "--source", a_shield.url, "--target", f"http://{registry.host}")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["digest"] == str(built.digest)
+    anchor = f"{registry.host}/{upstream.host.replace(':', '__')}/a/single:digest-{single.digest.hex}"
+    assert skopeo.raw_digest(anchor) == str(single.digest)
+    upstream.stop()
+    a_shield.stop()
+    node = proxy(tmp_path / "node", "--registry", f"http://{registry.host}", "--shield", a_shield.url).start()
+    try:
+        for number, (name, built) in enumerate(images.items()):
+            assert skopeo.pull(proxied(node.host, name), tmp_path / str(number), "--all") == str(built.digest)
+    finally:
+        node.stop()
+
+
+def test_what_fails_is_a_reason_and_an_exit_status(upstream: Upstream, a_shield: Component) -> None:
+    done = run("--image", f"{upstream.host}/no/such:1", "--source", a_shield.url, "--target", f"http://{upstream.host}")
+    assert done.returncode == 1
+    result = json.loads(done.stdout)
+    assert result["reason"] == "NotFound"
+    assert f"{upstream.host}/no/such:1" in result["message"]
+
+
+def test_an_order_is_read_from_arguments() -> None:
+    words = ["--image", "nginx", "--platform", "linux/arm64", "--source", "http://s:1", "--target", "http://r:1"]
+    image_ = Reference.parse("nginx")
+    assert read_order(words) == Order(image_, frozenset({Platform("linux", "arm64")}), "http://s:1", ("http://r:1",))
+
+
+@pytest.mark.parametrize("words", [[], ["--image", "UPPER/case"], ["--image", "a", "--platform", "amd64"]])
+def test_orders_that_make_no_sense_are_refused(words: list[str]) -> None:
+    with pytest.raises(click.UsageError):
+        read_order(words)
