@@ -58,6 +58,21 @@ class Wishes:
         }
 
 
+@dataclass(frozen=True, order=True)
+class LeftAlone:
+    """An image that is not cached, the rule that says so in a word and a sentence, and the workloads that use it."""
+
+    image: str
+    rule: str
+    message: str
+    used_by: tuple[str, ...]
+
+    @property
+    def is_mistake(self) -> bool:
+        """Whether this is nobody's wish: no image has such a name."""
+        return self.rule == "InvalidReference"
+
+
 @dataclass(frozen=True)
 class Copying:
     """How copies are made: `copy` makes one and says how it went, in the form of a Job's result.
@@ -152,15 +167,14 @@ class Engine:
         """Every CachedImage as it is now, by name."""
         return list(self._objects.list(API_VERSION, CACHED_IMAGE))
 
-    def left_alone(self) -> list[tuple[str, str]]:
-        """The images that are not cached and the rule that says so, without repetition."""
-        entries = (
-            (str(entry["image"]), str(entry.get("reason") or entry.get("rule") or ""))
+    def left_alone(self) -> list[LeftAlone]:
+        """The images that are not cached because a rule says so, by name."""
+        return sorted(
+            LeftAlone(entry["image"], entry["rule"], entry.get("message") or "", tuple(entry["usedBy"]))
             for inventory in self._objects.list(API_VERSION, IMAGE_INVENTORY)
-            for entry in (inventory.get("spec") or {}).get("images") or ()
-            if entry.get("decision") == "Ignore"
+            for entry in inventory["spec"]["images"]
+            if entry["decision"] == "Ignore"
         )
-        return sorted(set(entries))
 
     def _copy(self, order: Order) -> Mapping[str, Any]:
         return self._copier(order, self._story.copying(str(order.image)))
