@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from proxy.breaker import Breakers
 from proxy.errors import RangeNotSatisfiable, most_telling
 from proxy.path import Kind
+from proxy.patience import SECONDS, StillWaiting, patiently
 from proxy.recent import RecentManifests
 from proxy.sources.message import Answer, Request, Source
 from proxy.span import ByteRange, Span
@@ -20,7 +21,8 @@ CACHE = "kuik"
 class Chain:
     """Sources by what they are: `stores` hold copies, `shields` fetch from upstream for all, `upstreams` are upstream.
 
-    A tag may have moved, so a shield is asked first; a digest never does, so a store is. Threads share one Chain.
+    A tag may have moved, so a shield is asked first; a digest never does, so a store is. Where a store may have a
+    tag's copy, shields have `patience` seconds to say where it points now. Threads share one Chain.
     """
 
     stores: Sequence[Source] = ()
@@ -28,6 +30,7 @@ class Chain:
     upstreams: Sequence[Source] = ()
     breakers: Breakers = field(default_factory=Breakers)
     recent: RecentManifests = field(default_factory=RecentManifests)
+    patience: float = SECONDS
 
     def order(self, request: Request) -> tuple[Source, ...]:
         """The sources in the order to ask them."""
@@ -46,7 +49,12 @@ class Chain:
         return Search(self, request).answer()
 
     def ask(self, source: Source, request: Request) -> Answer:
-        """Ask one source, through its breaker."""
+        """Ask one source, through its breaker; raises StillWaiting for a shield when a store may know as well."""
+        if source in self.shields and self.stores and request.kind is Kind.MANIFEST and not request.route.digest:
+            return patiently(lambda: self._ask(source, request), source.name, self.patience)
+        return self._ask(source, request)
+
+    def _ask(self, source: Source, request: Request) -> Answer:
         peer = source.peer(request)
         about = request.route.host if peer != request.route.host else ""
         with self.breakers.guard(peer, about) if peer else nullcontext():
@@ -65,6 +73,7 @@ class Search:
         self._rest = iter(chain.order(request))
         self._local: list[RegistryError] = []
         self._remote: list[RegistryError] = []
+        self._late: list[StillWaiting] = []
 
     def answer(self) -> Answer:
         """The first answer whose body also begins to come."""
@@ -82,11 +91,26 @@ class Search:
             self._remote.append(because)
         for source in self._rest:
             try:
-                return self._chain.ask(source, request)
+                answer = self._chain.ask(source, request)
             except RangeNotSatisfiable:  # it has the blob, so this is the answer
                 raise
+            except StillWaiting as waiting:
+                self._late.append(waiting)
             except (RegistryError, OSError) as error:
                 (self._local if source in self._chain.stores else self._remote).append(typed(error))
+            else:
+                for late in self._late:
+                    late.abandon()
+                return answer
+        return self._last_hope()
+
+    def _last_hope(self) -> Answer:
+        """Nobody else has it, so those who are slow are waited for after all."""
+        while self._late:
+            try:
+                return self._late.pop(0).wait()
+            except (RegistryError, OSError) as error:
+                self._remote.append(typed(error))
         raise most_telling(self._local, self._remote)
 
 
