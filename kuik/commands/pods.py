@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from hooks.facts import Settings
 from hooks.rewrite import Rules, everything_public, plan, rewrite_pod
 from kube.types import Object
 from kuik.commands.options import plain_http_option
-from kuik.local.manifests import ManifestError, documents
+from kuik.local.documents import ManifestError, documents, written
 from kuik.local.templates import with_pods
 
 
@@ -61,7 +60,7 @@ def _rewritten(pod: Object, rules: Rules) -> Object:
 
 def _print(changed: list[Any], output: str) -> None:
     if output == "yaml":
-        click.echo(yaml.safe_dump_all(changed, sort_keys=False, width=1000), nl=False)
+        click.echo(written(changed), nl=False)
         return
     whole = changed[0] if len(changed) == 1 else {"apiVersion": "v1", "kind": "List", "items": changed}
     click.echo(json.dumps(whole, indent=2))

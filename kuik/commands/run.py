@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,10 @@ from kuik import __version__
 from kuik.commands import options
 from kuik.commands.output import plain_table, print_table
 from kuik.copy_job import PATIENT, ThroughShield, perform
+from kuik.local.documents import ManifestError
 from kuik.local.engine import Copying, Engine, Wishes
 from kuik.local.feed import Feed
-from kuik.local.manifests import ManifestError, Watched
+from kuik.local.manifests import Watched
 from kuik.local.serving import CannotListen, Served, ServingProcess
 from kuik.local.store import Store, StoreBusy
 from kuik.local.story import Story, story
@@ -45,13 +46,30 @@ An image is then pulled from the store by its name behind the proxy's:
 @click.argument("paths", metavar="[PATH]...", nargs=-1)
 @options.store_option(exists=False)
 @click.option(
-    "--listen", default="127.0.0.1:7439", show_default=True, callback=options.listen, help="Serve pulls here."
+    "--listen",
+    metavar="HOST:PORT",
+    default="127.0.0.1:7439",
+    show_default=True,
+    callback=options.listen,
+    help="Serve pulls here.",
 )
 @options.plain_http_option
 @click.option(
-    "--retention", default="30d", show_default=True, callback=options.retention, help="Keep unused images so long."
+    "--retention",
+    metavar="DURATION",
+    default="30d",
+    show_default=True,
+    callback=options.retention,
+    help="Keep unused images so long.",
 )
-@click.option("--platform", multiple=True, callback=options.platforms, help="Cache only this platform; repeatable.")
+@click.option(
+    "--platform",
+    metavar="OS/ARCH",
+    multiple=True,
+    callback=options.platforms,
+    help="Cache only this platform; repeatable.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Write a line for each request that is served.")
 @click.option("--once", is_flag=True, help="Cache everything, then exit: 0 when all is cached, else 1.")
 def run(
     paths: tuple[str, ...],
@@ -60,6 +78,7 @@ def run(
     plain_http: frozenset[str],
     retention: str,
     platform: tuple[str, ...],
+    verbose: bool,
     once: bool,
 ) -> None:
     """Cache the images that Kubernetes manifests use, and serve them even when their registries are down.
@@ -70,10 +89,10 @@ def run(
     told = story(Console(stderr=True))
     wishes = Wishes(retention, platform, plain_http, "" if paths else _NOTHING_TO_EXPIRE)
     watched = Watched(paths, sys.stdin.read)
-    signal.signal(signal.SIGTERM, _told_to_end)
+    signal.signal(signal.SIGTERM, _end_with(128 + signal.SIGTERM if once else 0))
     try:
         watched.load()
-        served = Served(store, None if once else listen, plain_http)
+        served = Served(store, None if once else listen, plain_http, verbose=verbose)
         with ExitStack() as stack:
             stack.callback(told.close)
             local = _open(served, wishes, told, stack)
@@ -147,14 +166,15 @@ class Local:
 def _summary(engine: Engine) -> int:
     """Say what is not cached and why; the exit status of `--once`."""
     left_alone = engine.left_alone()
-    for image, reason in left_alone:
-        click.echo(f"left alone {image}: {reason}", err=True)
+    for one in left_alone:
+        click.echo(f"left alone {one.image}: {one.message or one.rule}", err=True)
     images = engine.cached_images()
-    missing = [obj for obj in images if (obj.get("status") or {}).get("phase") != "Cached"]
-    click.echo(f"{len(images) - len(missing)} of {len(images)} images are cached", err=True)
-    if not missing:
+    failed = [_row(obj) for obj in images if (obj.get("status") or {}).get("phase") != "Cached"]
+    click.echo(f"{len(images) - len(failed)} of {len(images)} images are cached", err=True)
+    mistakes = [(one.image, one.rule, one.message, ", ".join(one.used_by)) for one in left_alone if one.is_mistake]
+    if not failed and not mistakes:
         return 0
-    print_table(plain_table(("IMAGE", "REASON", "MESSAGE", "USED-BY"), map(_row, missing)))
+    print_table(plain_table(("IMAGE", "REASON", "MESSAGE", "USED-BY"), [*failed, *mistakes]))
     return 1
 
 
@@ -164,5 +184,10 @@ def _row(obj: Object) -> tuple[str, ...]:
     return obj["spec"]["image"], status.get("reason") or "Pending", status.get("message") or "-", users or "-"
 
 
-def _told_to_end(_signal: int, _frame: object) -> None:
-    sys.exit(0)
+def _end_with(status: int) -> Callable[[int, object], None]:
+    """What to do when told to end: 0 for who was to run until then, else the shell's word for SIGTERM."""
+
+    def end(_signal: int, _frame: object) -> None:
+        sys.exit(status)
+
+    return end

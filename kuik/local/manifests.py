@@ -1,26 +1,21 @@
 """Kubernetes manifests from files, folders and standard input."""
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from kube.types import Object
+from kube.types import Object, metadata
+from kuik.local.documents import ManifestError, documents, plain
+from kuik.local.templates import PATHS
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 MAX_FILE = 64 * 1024 * 1024
 """Bytes that one manifest file may have."""
 
-_MAX_DEPTH = 100
-_MAX_NODES = 1_000_000
+_READ = frozenset({*PATHS, "Namespace", "Secret", "ServiceAccount"})
+_NAMES = ("name", "generateName", "namespace")
 _STDIN = "-"
 _Stamp = tuple[int, int, int]
-
-
-class ManifestError(ValueError):
-    """A file cannot be read as Kubernetes manifests; the message names the file, the place and what is wrong."""
 
 
 def parse(text: str, origin: str) -> list[Object]:
@@ -35,75 +30,39 @@ def parse(text: str, origin: str) -> list[Object]:
     return found
 
 
-def documents(text: str, origin: str) -> Iterator[Any]:
-    """The documents in a YAML or JSON text, whatever they are; raises ManifestError."""
-    try:
-        if text.lstrip()[:1] in ("{", "["):
-            try:
-                yield json.loads(text)
-                return
-            except json.JSONDecodeError:
-                pass  # YAML's flow style, or several documents
-        yield from yaml.load_all(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f": line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not valid YAML"
-        raise ManifestError(f"{origin}{place}: {problem}") from error
-    except RecursionError as error:
-        raise ManifestError(f"{origin}: nested too deeply") from error
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """A safe loader, in C where there is one, that keeps times as text, as Kubernetes' own does."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
 def _objects(document: Any, origin: str) -> Iterator[Object]:
-    if not isinstance(document, dict) or "kind" not in document or "apiVersion" not in document:
+    if not isinstance(document, dict) or not (isinstance(document.get("kind"), str) and "apiVersion" in document):
         return
-    if str(document["kind"]).endswith("List") and "items" in document:
-        items = document["items"] or []
-        if not isinstance(items, list):
-            raise ManifestError(f"{origin}: items is not a list")
-        kind = str(document["kind"]).removesuffix("List")
-        for position, item in enumerate(items):
-            if not isinstance(item, dict):
-                raise ManifestError(f"{origin}: items[{position}] is not an object")
-            # The items of a typed list, such as a PodList, may leave out what its kind already says.
-            typed = {"apiVersion": document["apiVersion"], "kind": kind} if kind else {}
-            yield from _objects({**typed, **item}, f"{origin}: items[{position}]")
+    kind, items = document["kind"], document.get("items")
+    if kind.endswith("List") and (isinstance(items, list) or (items is None and not metadata(document).get("name"))):
+        yield from _items(document, items or [], origin)
         return
-    metadata = document.get("metadata")
-    if not isinstance(metadata, dict) or not (metadata.get("name") or metadata.get("generateName")):
-        raise ManifestError(f"{origin}: {document['kind']} has no metadata.name")
-    _check_size(document, origin)
-    yield document
+    if kind not in _READ:  # also what is no object of an API server, such as a Kustomization, and has no name
+        return
+    yield _named(plain(document, origin), f"{origin}: {kind}")
 
 
-def _check_size(document: Any, origin: str) -> None:
-    """Refuse what is nested too deeply or, by YAML's aliases, becomes very large when it is followed."""
-    nodes = 0
-    level = [document]
-    for _ in range(_MAX_DEPTH):
-        nodes += len(level)
-        if nodes > _MAX_NODES:
-            raise ManifestError(f"{origin}: more than {_MAX_NODES} values in one object")
-        level = [inner for value in level for inner in _inner(value)]
-        if not level:
-            return
-    raise ManifestError(f"{origin}: nested more than {_MAX_DEPTH} levels deep")
+def _items(document: Object, items: Sequence[Any], origin: str) -> Iterator[Object]:
+    # The items of a typed list, such as a PodList, may leave out what its kind already says.
+    kind = document["kind"].removesuffix("List")
+    typed = {"apiVersion": document["apiVersion"], "kind": kind} if kind else {}
+    for position, item in enumerate(items):
+        if not isinstance(item, dict):
+            raise ManifestError(f"{origin}: items[{position}] is not an object")
+        yield from _objects({**typed, **item}, f"{origin}: items[{position}]")
 
 
-def _inner(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
+def _named(obj: Object, origin: str) -> Object:
+    """The object itself; raises ManifestError for one that an API server would refuse for its name."""
+    meta = metadata(obj)
+    if not isinstance(obj.get("apiVersion"), str):
+        raise ManifestError(f"{origin}: apiVersion is not text")
+    if not (meta.get("name") or meta.get("generateName")):
+        raise ManifestError(f"{origin} has no metadata.name")
+    for field in _NAMES:
+        if not isinstance(meta.get(field, ""), str):
+            raise ManifestError(f"{origin}: metadata.{field} is not text; write it in quotes")
+    return obj
 
 
 def files_in(path: Path) -> list[Path]:

@@ -5,7 +5,7 @@ import binascii
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kube.types import Object
+from kube.types import Object, part
 from kuik.local.workloads import DEFAULT_NAMESPACE
 from registry.credentials import DockerConfig
 
@@ -25,11 +25,11 @@ def pull_secrets(manifests: Iterable[Object]) -> PullSecrets:
     configs: dict[str, str] = {}
     errors: list[str] = []
     for manifest in manifests:
-        if manifest["kind"] != "Secret" or manifest.get("type") not in _KEYS:
+        field = _KEYS.get(str(manifest.get("type")))
+        if manifest["kind"] != "Secret" or field is None:
             continue
         meta = manifest["metadata"]
         name = f"{meta.get('namespace') or DEFAULT_NAMESPACE}/{meta.get('name', '')}"
-        field = _KEYS[manifest["type"]]
         try:
             configs[name] = _config(manifest, field)
         except ValueError as error:
@@ -38,14 +38,16 @@ def pull_secrets(manifests: Iterable[Object]) -> PullSecrets:
 
 
 def _config(secret: Object, field: str) -> str:
-    text = (secret.get("stringData") or {}).get(field)
+    text = part(secret, "stringData").get(field)
     if text is None:
-        encoded = (secret.get("data") or {}).get(field)
+        encoded = part(secret, "data").get(field)
         if not isinstance(encoded, str):
             raise ValueError(f"it has no data[{field!r}]")
         try:
             text = base64.b64decode(encoded, validate=True).decode()
         except (binascii.Error, UnicodeDecodeError):
             raise ValueError(f"data[{field!r}] is not base64 of text") from None
+    if not isinstance(text, str):
+        raise ValueError(f"stringData[{field!r}] is not text")  # noqa: TRY004 -- one kind of error for one kind of input  # noqa: TRY004 - the secret is wrong, not the call
     DockerConfig.parse(text)
-    return str(text)
+    return text

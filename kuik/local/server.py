@@ -21,7 +21,7 @@ from kuik.local.feed import Feed
 from proxy.app import create_app
 from proxy.chain import Chain
 from proxy.server import Server
-from proxy.settings import TIMEOUTS
+from proxy.settings import TIMEOUTS, log_to_stderr
 from proxy.shield.app import create_app as create_shield_app
 from proxy.shield.origin import Shield
 from proxy.shield.spool import Spool
@@ -88,13 +88,20 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--spool-size", type=int, required=True)
     parser.add_argument("--plain-http", action="append", default=[])
     parser.add_argument("--proxy", type=int)
+    parser.add_argument("--verbose", action="store_true")
     for name in ("shield", "feed", "lifeline"):
         parser.add_argument(f"--{name}", type=int, required=True)
     given = parser.parse_args(arguments)
+    if given.verbose:
+        log_to_stderr()
     serving = Serving(given.store, given.spool_size, frozenset(given.plain_http), given.feed, _port(given.shield))
     sockets = [given.shield] + ([given.proxy] if given.proxy is not None else [])
-    ended = {"post_worker_init": lambda _worker: follow(given.lifeline)}
-    Server([f"fd://{number}" for number in sockets], serving.app, graceful_timeout=10, **ended).run()
+    settings = {
+        "graceful_timeout": 10,
+        "loglevel": "error",  # clients that try TLS first would each leave a warning
+        "post_worker_init": lambda _worker: follow(given.lifeline),
+    }
+    Server([f"fd://{number}" for number in sockets], serving.app, **settings).run()
 
 
 if __name__ == "__main__":

@@ -26,12 +26,16 @@ class CannotListen(RuntimeError):
 
 @dataclass(frozen=True)
 class Served:
-    """What is served, and where: no `listen` means that only copies are served. `spool_size` is in bytes."""
+    """What is served, and where: no `listen` means that only copies are served. `spool_size` is in bytes.
+
+    `verbose` writes a line for each request to standard error.
+    """
 
     store: Path
     listen: tuple[str, int] | None
     plain_http: Collection[str] = ()
     spool_size: int = 2 << 30
+    verbose: bool = False
 
 
 class ServingProcess:
@@ -50,6 +54,7 @@ class ServingProcess:
         command += ["--spool-size", str(served.spool_size), "--lifeline", str(self._child.lifeline)]
         command += [word for host in sorted(served.plain_http) for word in ("--plain-http", host)]
         command += [word for name, number in files.items() for word in (f"--{name}", str(number))]
+        command += ["--verbose"] if served.verbose else []
         self._child.start(command, files.values(), {TOKEN: self.token})
         for sock in sockets.values():
             sock.close()

@@ -1,9 +1,12 @@
 """What a cluster would run for a set of manifests, as the objects that the stages read."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
 from typing import Any
 
-from kube.types import Key, Object
+import orjson
+
+from kube.types import Key, Object, entries, metadata, part
 
 TEMPLATES = {"Deployment", "StatefulSet", "DaemonSet", "CronJob"}
 """Workloads whose templates stage 1 reads by itself."""
@@ -43,10 +46,10 @@ def _objects(manifest: Object) -> Iterator[Object]:
 
 def _pod_of(workload: Object) -> Object:
     """The pod that a ReplicaSet or Job makes, owned by it, or by what owns the workload."""
-    template = (workload.get("spec") or {}).get("template") or {}
+    template = part(part(workload, "spec"), "template")
     meta = _metadata(workload)
-    inner = template.get("metadata") or {}
-    owners = [ref for ref in meta.get("ownerReferences") or () if ref.get("controller")]
+    inner = metadata(template)
+    owners = [ref for ref in entries(meta, "ownerReferences") if ref.get("controller")]
     owner = (
         owners[0] if owners else {"apiVersion": workload["apiVersion"], "kind": workload["kind"], "name": meta["name"]}
     )
@@ -56,18 +59,24 @@ def _pod_of(workload: Object) -> Object:
         "metadata": {
             "name": f"{meta['name']}-{workload['kind'].lower()}",
             "namespace": meta["namespace"],
-            "labels": inner.get("labels") or {},
-            "annotations": inner.get("annotations") or {},
+            "labels": part(inner, "labels"),
+            "annotations": part(inner, "annotations"),
             "ownerReferences": [{**owner, "controller": True}],
         },
-        "spec": template.get("spec") or {},
+        "spec": part(template, "spec"),
     }
 
 
 def _metadata(manifest: Object) -> dict[str, Any]:
-    meta: Mapping[str, Any] = manifest["metadata"]
-    name = meta.get("name") or meta["generateName"]
-    return {**meta, "name": name, "namespace": meta.get("namespace") or DEFAULT_NAMESPACE}
+    meta = metadata(manifest)
+    name = meta.get("name") or meta["generateName"] + _suffix(manifest)
+    owners = entries(meta, "ownerReferences")
+    return {**meta, "name": name, "namespace": meta.get("namespace") or DEFAULT_NAMESPACE, "ownerReferences": owners}
+
+
+def _suffix(manifest: Object) -> str:
+    """What the API server would make up after a generateName; here the same for the same manifest."""
+    return sha256(orjson.dumps(manifest, option=orjson.OPT_SORT_KEYS)).hexdigest()[:5]
 
 
 def _plain(manifest: Object, metadata: dict[str, Any]) -> Object:

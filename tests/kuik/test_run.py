@@ -82,6 +82,13 @@ def test_what_cannot_be_cached_is_told_with_its_reason(
     assert {name: row["phase"] for name, row in found.items()} == {good: "Cached", missing: "Failed", locked: "Failed"}
 
 
+def test_a_name_that_no_image_has_is_told_too(tmp_path: Path) -> None:
+    pods = write(tmp_path / "pods.yaml", deployment("app", "Team/App:1"))
+    done = kuik("run", pods, "--store", str(tmp_path / "store"), "--once")
+    assert done.returncode == 1
+    assert "InvalidReference" in done.stdout
+
+
 def test_a_credential_opens_only_what_pods_of_its_namespace_use(private_upstream: Upstream, tmp_path: Path) -> None:
     name = private_upstream.push(image("secret"), "team/app", "1")
     secret = pull_secret("pull", private_upstream.host, private_upstream.user, private_upstream.password, "other")

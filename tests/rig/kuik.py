@@ -97,7 +97,7 @@ class Running:
                         total += int(line.split()[1]) * 1024
         return total
 
-    def until_cached(self, *images: str, seconds: float = 30) -> None:
+    def until_cached(self, *images: str, seconds: float = 60) -> None:
         """Wait until `kuik cache list` shows exactly these images, all cached."""
 
         def holds() -> bool:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from kuik.local.manifests import ManifestError, Watched, files_in, parse
+from kuik.local.documents import ManifestError
+from kuik.local.manifests import Watched, files_in, parse
 
 JSON_POD = '{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}}'
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\n"
@@ -29,6 +30,7 @@ def names(watched: Watched) -> list[str]:
         ('{"kind": "PodList", "apiVersion": "v1", "items": [{"metadata": {"name": "a"}}]}', ["a"]),
         ('{"kind": "PodList", "apiVersion": "v1", "items": null}', []),
         ("apiVersion: v1\nkind: Pod\nmetadata: {generateName: a-}\n", ["?"]),
+        ("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [a.yaml]\n", []),
     ],
 )
 def test_what_is_read(text: str, expected: list[str]) -> None:
@@ -42,6 +44,7 @@ def test_what_is_read(text: str, expected: list[str]) -> None:
         ("a: b: c", "it: line 1"),
         ("apiVersion: v1\nkind: Pod\n", "metadata.name"),
         ('{"kind": "PodList", "apiVersion": "v1", "items": ["x"]}', r"items\[0\]"),
+        ("apiVersion: v1\nkind: Pod\nmetadata: {name: 1}\n", "metadata.name is not text"),
         ("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nx: " + "[" * 150 + "]" * 150, "deep"),
     ],
 )
