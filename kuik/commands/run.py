@@ -11,10 +11,9 @@ import click
 from rich.console import Console
 
 from kube.types import Object
-from kuik import __version__
 from kuik.commands import options
 from kuik.commands.output import plain_table, print_table
-from kuik.copy_job import PATIENT, ThroughShield, perform
+from kuik.copy_job import ThroughShield, perform
 from kuik.local.documents import ManifestError
 from kuik.local.engine import Copying, Engine, Wishes
 from kuik.local.feed import Feed
@@ -26,7 +25,6 @@ from registry.client import Client
 from registry.credentials import Credentials
 from registry.errors import RegistryError
 from registry.targets import LayoutTarget
-from registry.transport import Transport, host_settings
 
 POLL_SECONDS = 1.0
 _NOTHING_TO_EXPIRE = "no manifests were given, so nothing is known of what is in use"
@@ -120,8 +118,7 @@ def _open(served: Served, wishes: Wishes, told: Story, stack: ExitStack) -> "Loc
 
 def _copying(store: Store, serving: ServingProcess) -> Copying:
     token = Credentials(registry_token=serving.token)
-    transport = Transport(host_settings({serving.shield}), timeouts=PATIENT, user_agent=f"kuik/{__version__}")
-    source = ThroughShield(Client(transport, lambda _reference: (token,)), serving.shield)
+    source = ThroughShield(Client(serving.transport, lambda _reference: (token,)), serving.shield)
     target = LayoutTarget(store.layout)
     return Copying(lambda order, progress: perform(order, source, target, progress), serving.release)
 

@@ -52,13 +52,17 @@ class Play:
         kuik = self._start_kuik()
         self._cold_pull()
         self._cache_what_pods_use()
-        upstream.close()
+        self._end(upstream)
         self._outage("while the upstream is down")
-        kuik.close()
+        self._end(kuik)
         kuik = self._start_kuik()
         self._outage("after a restart, with the upstream still down")
         self._expire()
-        kuik.close()
+        self._end(kuik)
+
+    def _end(self, child: Child) -> None:
+        self._client.transport.close()  # a kept connection would be waited for
+        child.close()
 
     def _start_upstream(self) -> Child:
         with self._step("an upstream registry with 3 images, each for linux/amd64 and linux/arm64") as said:

@@ -15,7 +15,7 @@ _INTEGERS = range(-(2**63), 2**64)
 _TEXT = "tag:yaml.org,2002:str"
 _LEFT_AS_TEXT = frozenset({"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value"})
 _READ_OTHERWISE = re.compile(
-    r"[yYnN]|[-+]?(\.[0-9_]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9_]+)?|[-+]?0[oO][0-7_]+|[-+]?0[bB][01_]+"
+    r"[yYnN]|[-+]?(\.[0-9_]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9_]+)?|[-+]?0[oObBxX][0-9a-fA-F_]+"
 )
 """Text that Kubernetes' reader (YAML 1.1 and 1.2 at once) takes for a number or a truth value, unless it is quoted."""
 

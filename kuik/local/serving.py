@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from kuik import __version__
 from kuik.child import Child
+from kuik.copy_job import PATIENT
 from kuik.local.feed import Feed
 from kuik.local.server import RELEASE, TOKEN
 from registry.errors import RegistryError
@@ -39,7 +41,10 @@ class Served:
 
 
 class ServingProcess:
-    """The running process; a context manager that ends it. `shield` is `host:port`, for those who have the `token`."""
+    """The running process; a context manager that ends it. `shield` is `host:port`, for those who have the `token`.
+
+    `transport` speaks to it.
+    """
 
     def __init__(self, served: Served, feed: Feed) -> None:
         self.token = secrets.token_urlsafe(32)
@@ -47,7 +52,8 @@ class ServingProcess:
         self.shield = f"127.0.0.1:{sockets['shield'].getsockname()[1]}"
         if served.listen:
             sockets["proxy"] = listener(*served.listen)
-        self._transport = Transport(host_settings({self.shield}))
+        agent = f"kuik/{__version__}"
+        self.transport = Transport(host_settings({self.shield}), timeouts=PATIENT, user_agent=agent)
         self._child = Child()
         files = {name: sock.fileno() for name, sock in sockets.items()} | {"feed": feed.descriptor}
         command = ["kuik.local.server", "--store", str(served.store.resolve())]
@@ -68,12 +74,13 @@ class ServingProcess:
         """Let the shield forget what the store holds by now."""
         headers = {"Authorization": f"Bearer {self.token}"}
         with suppress(RegistryError):  # it is done after the next copy then
-            self._transport.send("POST", self.shield, RELEASE, headers=headers, body=b"").close()
+            self.transport.send("POST", self.shield, RELEASE, headers=headers, body=b"").close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.transport.close()  # a kept connection would be waited for
         self._child.close()
 
 

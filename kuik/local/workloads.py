@@ -70,7 +70,7 @@ def _pod_of(workload: Object) -> Object:
 def _metadata(manifest: Object) -> dict[str, Any]:
     meta = metadata(manifest)
     name = meta.get("name") or meta["generateName"] + _suffix(manifest)
-    owners = entries(meta, "ownerReferences")
+    owners = [ref for ref in entries(meta, "ownerReferences") if isinstance(ref.get("uid", ""), str)]
     return {**meta, "name": name, "namespace": meta.get("namespace") or DEFAULT_NAMESPACE, "ownerReferences": owners}
 
 

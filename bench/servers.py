@@ -1,0 +1,114 @@
+"""The servers that are measured: `kuik run`, and docker-registry as a registry or as a pull-through cache."""
+
+import contextlib
+import http.client
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from kuik.demo.images import BuiltImage
+from registry.proxied import host_to_segment
+from tests.rig.processes import free_port, stop, wait_until
+from tests.rig.upstream import Upstream
+
+REGISTRY = "docker-registry"
+_KUIK_RUN = (sys.executable, "-m", "kuik", "run")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server; its process and all that it started are found from `pid`."""
+
+    pid: int
+    host: str
+
+
+@contextmanager
+def upstream(folder: Path) -> Iterator[Upstream]:
+    """The registry where images come from, with its access log."""
+    registry = Upstream(folder)
+    try:
+        yield registry.start()
+    finally:
+        registry.stop()
+
+
+@contextmanager
+def registry(folder: Path, *, storage: Path, remote: str = "") -> Iterator[Server]:
+    """A docker-registry on `storage`, written by another one before; with `remote` a pull-through cache of that."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    config = {
+        "version": "0.1",
+        "log": {"level": "error", "accesslog": {"disabled": True}},
+        "storage": {"filesystem": {"rootdirectory": str(storage)}},
+        "http": {"addr": f"127.0.0.1:{port}"},
+        **({"proxy": {"remoteurl": f"http://{remote}"}} if remote else {}),
+    }
+    path = folder / "config.yml"
+    path.write_text(json.dumps(config))  # JSON is YAML
+    with _running([REGISTRY, "serve", str(path)], port, folder / "log") as server:
+        yield server
+
+
+@contextmanager
+def kuik(store: Path, upstream_host: str) -> Iterator[Server]:
+    """`kuik run`, serving the store."""
+    port = free_port()
+    words = ["--listen", f"127.0.0.1:{port}", *_store_words(store, upstream_host)]
+    with _running([*_KUIK_RUN, *words], port, store.with_name(f"{store.name}.log")) as server:
+        yield server
+
+
+def _store_words(store: Path, upstream_host: str) -> list[str]:
+    """The options of `kuik run` for a store and an upstream on loopback."""
+    return ["--store", str(store), "--plain-http", upstream_host]
+
+
+def kuik_once(store: Path, upstream_host: str, image: str) -> list[str]:
+    """The command that caches one image; the manifest of the pod that uses it is written beside the store."""
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "bench", "namespace": "default"},
+        "spec": {"containers": [{"name": "app", "image": image}]},
+    }
+    manifest = store.with_name("pod.json")
+    manifest.write_text(json.dumps(pod))
+    return [*_KUIK_RUN, str(manifest), "--once", *_store_words(store, upstream_host)]
+
+
+def path_at_kuik(upstream_host: str, path: str) -> str:
+    """Where kuik's proxy serves what the registry has at `path` (`/v2/...`)."""
+    return f"/v2/{host_to_segment(upstream_host)}/{path.removeprefix('/v2/')}"
+
+
+def largest_blob(built: BuiltImage, repository: str) -> str:
+    """The path of the image's largest layer at its registry."""
+    digest = max(built.blobs, key=lambda one: len(built.blobs[one]))
+    return f"/v2/{repository}/blobs/{digest}"
+
+
+@contextmanager
+def _running(command: Sequence[str], port: int, log: Path) -> Iterator[Server]:
+    with log.open("ab") as file:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+    try:
+        wait_until(lambda: _answers(process, port, log), f"{command[0]} answers")
+        yield Server(process.pid, f"127.0.0.1:{port}")
+    finally:
+        stop(process)
+
+
+def _answers(process: "subprocess.Popen[bytes]", port: int, log: Path) -> bool:
+    if process.poll() is not None:
+        raise RuntimeError(f"a server ended at its start: {log.read_text(errors='replace')[-500:]}")
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(connection):
+        connection.request("GET", "/v2/")
+        return connection.getresponse().status == 200
+    return False
