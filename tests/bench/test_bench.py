@@ -39,4 +39,5 @@ def test_every_benchmark_runs_and_prints_its_ratios() -> None:
     results = json.loads(done.stdout)["benchmarks"]
     assert {name: len(result["figures"]) for name, result in results.items()} == FIGURES
     for name in ("copy", "herd", "warm"):
-        assert all(figure["ours"] > 0 and figure["ratio"] is not None for figure in results[name]["figures"]), name
+        timed = [figure for figure in results[name]["figures"] if "CPU" not in figure["what"]]  # next to nothing is 0 s
+        assert all(figure["ours"] > 0 and figure["ratio"] is not None for figure in timed), name
