@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from kuik.child import Child
 from kuik.demo.images import BuiltImage, image, index
+from kuik.demo.ports import free_port
 from kuik.demo.pull import pull, puller
 from kuik.demo.upstream import fill
 from kuik.local.state import State
@@ -37,7 +38,7 @@ class Play:
         self._folder = folder
         self._console = console
         self._stack = stack
-        self._upstream_port, self._proxy_port = _free_port(), _free_port()
+        self._upstream_port, self._proxy_port = free_port(), free_port()
         self._upstream = f"127.0.0.1:{self._upstream_port}"
         self._proxy = f"127.0.0.1:{self._proxy_port}"
         self._images = _images()
@@ -217,11 +218,6 @@ def _bytes_in(folder: Path) -> int:
         except FileNotFoundError:
             continue
     return total
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 def play(folder: Path, console: Console) -> None:

@@ -16,6 +16,7 @@ import pytest
 from hooks.stages import STAGES
 from tests.hooks import golden
 from tests.hooks.test_app import review
+from tests.rig.processes import free_port
 
 
 class _Shield(http.server.BaseHTTPRequestHandler):
@@ -44,9 +45,7 @@ def shield() -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def port(shield: int) -> Iterator[int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number = probe.getsockname()[1]
+    number = free_port()
     settings = {"KUIK_LISTEN": f"127.0.0.1:{number}", "KUIK_SHIELD_URL": f"http://127.0.0.1:{shield}"}
     environment = {**os.environ, **settings, "KUIK_TOKEN": "t0ken", "KUIK_LOG_LEVEL": "warning"}
     process = subprocess.Popen([sys.executable, "-m", "hooks"], env=environment)

@@ -7,17 +7,14 @@ import subprocess
 import time
 from collections.abc import Callable
 
+from kuik.demo.ports import free_port
+
+__all__ = ["find", "free_port", "listening", "stop", "wait_until"]
+
 
 def find(program: str) -> str | None:
     """Where `program` is, or None."""
     return shutil.which(program)
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on at this moment."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def wait_until(ready: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
