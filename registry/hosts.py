@@ -1,9 +1,10 @@
 """How each host is spoken to: TLS or not, whom to trust, how long to wait."""
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from registry.trust import default_trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,7 @@ class HostSettings:
     @property
     def trust(self) -> str | bool:
         """What its certificate is checked with: a file, or True for what the HTTP library brings along."""
-        return str(self.ca_file) if self.ca_file else _default_trust()
+        return str(self.ca_file) if self.ca_file else default_trust()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,3 @@ def host_settings(
     """Settings by host (`name` or `name:port`, as in references); every other host is spoken to with TLS."""
     plain, files = frozenset(plain_http), dict(ca_files or {})
     return lambda host: HostSettings(host in plain, files.get(host))
-
-
-def _default_trust() -> str | bool:
-    names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
-    return next((path for name in names if (path := os.environ.get(name))), True)
