@@ -127,3 +127,27 @@ def test_the_hooks_service_is_the_one_that_controllers_call() -> None:
     meta = service["metadata"]
     assert called
     assert all(one == {"name": meta["name"], "namespace": meta["namespace"], "port": ports[0]} for one in called)
+
+
+KNOWN = {
+    "type", "format", "description", "properties", "items", "required", "default", "enum", "pattern", "nullable",
+    "minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum", "minProperties", "maxProperties",
+    "additionalProperties",
+}  # fmt: skip
+
+
+def unknown_fields(schema: dict[str, Any], where: str) -> Iterator[str]:
+    """The fields of a schema that an API server refuses, such as the rest of a sentence after a comma in `{...}`."""
+    yield from (f"{where}.{field}" for field in schema if field not in KNOWN and not field.startswith("x-kubernetes-"))
+    for name, inner in schema.get("properties", {}).items():
+        yield from unknown_fields(inner, f"{where}.{name}")
+    for field in ("items", "additionalProperties"):
+        if isinstance(schema.get(field), dict):
+            yield from unknown_fields(schema[field], f"{where}.{field}")
+
+
+@pytest.mark.parametrize("path", CRDS, ids=lambda path: path.stem)
+def test_a_schema_has_no_field_that_an_api_server_refuses(path: Path) -> None:
+    (crd,) = load(path)
+    for version in crd["spec"]["versions"]:
+        assert list(unknown_fields(version["schema"]["openAPIV3Schema"], path.stem)) == []
