@@ -40,7 +40,8 @@ def parse(image: str) -> Reference | Obstacle:
 def containers(spec: Object) -> Iterator[tuple[str, int, Object]]:
     """Every container of a pod's spec with its field and its position there."""
     for field in FIELDS:
-        for position, container in enumerate(spec.get(field) or ()):
+        listed = spec.get(field)
+        for position, container in enumerate(listed if isinstance(listed, list) else ()):
             if isinstance(container, dict) and isinstance(container.get("image"), str):
                 yield field, position, container
 

@@ -68,7 +68,7 @@ def top_controller(pod: Object, crons: set[str]) -> str:
 
 
 def _secrets(spec: Object, accounts: dict[str, Object]) -> tuple[str, ...]:
-    account = accounts.get(spec.get("serviceAccountName") or "default", {})
+    account = accounts.get(str(spec.get("serviceAccountName") or "default"), {})
     named = entries(spec, "imagePullSecrets") + entries(account, "imagePullSecrets")
     names = (entry.get("name") for entry in named)
     return tuple(name for name in names if isinstance(name, str) and 0 < len(name) <= _MAX_SECRET)
