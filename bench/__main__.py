@@ -11,8 +11,11 @@ import click
 from rich.console import Console
 
 from bench import copying, herd, stages, warm
+from bench.clients import WrongAnswer
 from bench.figures import Result
+from bench.measure import CommandFailed
 from bench.report import as_json, show
+from bench.servers import CannotStart
 from bench.setting import Setting
 
 BENCHMARKS: Mapping[str, Callable[[Setting], Result]] = {
@@ -53,8 +56,11 @@ def main(only: tuple[str, ...], output: str, scale: float, rounds: int) -> None:
 
 
 def _run(name: str, setting: Setting) -> Result:
-    with setting.fresh() as fresh:
-        return BENCHMARKS[name](fresh)
+    try:
+        with setting.fresh() as fresh:
+            return BENCHMARKS[name](fresh)
+    except (CommandFailed, WrongAnswer, CannotStart, OSError) as error:
+        raise click.ClickException(f"{name}: {error}") from error
 
 
 if __name__ == "__main__":

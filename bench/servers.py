@@ -19,6 +19,10 @@ REGISTRY = "docker-registry"
 _KUIK_RUN = (sys.executable, "-m", "kuik", "run")
 
 
+class CannotStart(RuntimeError):
+    """A server that is to be measured did not start; the message holds its last words."""
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """A running server; its process and all that it started are found from `pid`."""
@@ -106,7 +110,7 @@ def _running(command: Sequence[str], port: int, log: Path) -> Iterator[Server]:
 
 def _answers(process: "subprocess.Popen[bytes]", port: int, log: Path) -> bool:
     if process.poll() is not None:
-        raise RuntimeError(f"a server ended at its start: {log.read_text(errors='replace')[-500:]}")
+        raise CannotStart(f"a server ended at its start: {log.read_text(errors='replace')[-500:]}")
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(connection):
         connection.request("GET", "/v2/")

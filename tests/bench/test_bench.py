@@ -1,12 +1,16 @@
 """The benchmarks' arithmetic on known numbers, and a run of all of them on next to nothing."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.figures import MORE, Figure, growth, percentile
+from tests.rig.processes import find
 
 FIGURES = {"copy": 6, "herd": 4, "warm": 13, "stages": 5}
 """How many things each benchmark measures."""
@@ -31,13 +35,50 @@ def test_growth_is_the_exponent(power: float) -> None:
     assert growth(sizes, [3 * size**power for size in sizes]) == pytest.approx(power)
 
 
+def bench(*words: str, path: Path | None = None) -> dict[str, Any]:
+    """The results of a run on next to nothing; with `path` only programs in that folder are there."""
+    command = [sys.executable, "-m", "bench", "--scale", "0.004", "--rounds", "1", "-o", "json", *words]
+    environment = os.environ | ({"PATH": str(path), "TMPDIR": str(path)} if path else {})
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)["benchmarks"]
+    return found
+
+
 @pytest.mark.needs("docker-registry", "skopeo")
 def test_every_benchmark_runs_and_prints_its_ratios() -> None:
-    command = [sys.executable, "-m", "bench", "--scale", "0.004", "--rounds", "1", "-o", "json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
-    assert done.returncode == 0, done.stderr
-    results = json.loads(done.stdout)["benchmarks"]
+    results = bench()
     assert {name: len(result["figures"]) for name, result in results.items()} == FIGURES
     for name in ("copy", "herd", "warm"):
+        assert results[name]["missing"] == []
         timed = [figure for figure in results[name]["figures"] if "CPU" not in figure["what"]]  # next to nothing is 0 s
         assert all(figure["ours"] > 0 and figure["ratio"] is not None for figure in timed), name
+
+
+@pytest.mark.needs("docker-registry")
+def test_a_peer_that_is_missing_is_named_and_kuik_is_measured_alone(tmp_path: Path) -> None:
+    (tmp_path / "docker-registry").symlink_to(str(find("docker-registry")))
+    copied = bench("--only", "copy", path=tmp_path)["copy"]
+    assert copied["missing"] == ["skopeo"]
+    assert len(copied["figures"]) == FIGURES["copy"]
+    assert all(figure["ours"] > 0 and figure["ratio"] is None for figure in copied["figures"])
+    assert [path.name for path in tmp_path.iterdir()] == ["docker-registry"]  # the temporary folder is gone
+
+
+def test_what_cannot_be_measured_without_a_program_says_so(tmp_path: Path) -> None:
+    results = bench(path=tmp_path)
+    assert results["copy"]["missing"] == ["docker-registry", "skopeo"]
+    for name in ("copy", "herd", "warm"):
+        assert results[name]["figures"] == []
+        assert "docker-registry" in results[name]["missing"]
+    assert len(results["stages"]["figures"]) == FIGURES["stages"]
+
+
+def test_the_table_names_what_is_missing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bench", "--scale", "0.004", "--only", "herd", "--only", "stages"]
+    environment = os.environ | {"PATH": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "not measured: docker-registry is missing" in done.stdout
+    assert "docker-registry is not installed" in done.stdout
+    assert "sync of 4 pods" in done.stdout
