@@ -1,5 +1,6 @@
 """The CRDs' schemas, from the files that a cluster applies: what is valid, and what a field is when it is left out."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -78,20 +79,27 @@ def _closed(schema: Any, *, top: bool = False) -> Any:
     if not isinstance(schema, Mapping):
         return schema
     closed = {name: _closed(value) for name, value in schema.items() if name not in ("default", "properties")}
+    if schema.get("x-kubernetes-list-type") == "set":
+        closed["uniqueItems"] = True
+    if isinstance(schema.get("pattern"), str):
+        closed["pattern"] = re.sub(r"\$$", r"\\Z", schema["pattern"])  # in Python `$` lets a newline follow
     properties = schema.get("properties")
     if isinstance(properties, Mapping):
         closed["properties"] = {name: _closed(value) for name, value in properties.items()}
         closed.setdefault("additionalProperties", False)
     if top:
-        closed["properties"]["metadata"] = _METADATA
+        named = closed["properties"]["metadata"].get("properties", {})
+        closed["properties"]["metadata"] = {**_METADATA, "properties": {**_METADATA["properties"], **named}}
     return closed
 
 
-_METADATA = {
+_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_SUBDOMAIN = rf"^{_LABEL}(\.{_LABEL})*\Z"
+_METADATA: dict[str, Any] = {
     "type": "object",
     "required": ["name"],
     "properties": {
-        "name": {"type": "string", "maxLength": 253, "pattern": r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"},
+        "name": {"type": "string", "maxLength": 253, "pattern": _SUBDOMAIN},
         "labels": {"type": "object", "additionalProperties": {"type": "string", "maxLength": 63}},
         "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
     },

@@ -54,6 +54,10 @@ def test_a_spec_that_is_left_out_is_the_default_one() -> None:
         ({**cached_image(), "kind": "Pod"}, "kind", "CachedImage"),
         ({**cached_image(), "apiVersion": "v1"}, "apiVersion", "kuik.dev/v1alpha1"),
         ({**cached_image(), "metadata": {"name": "A"}}, "metadata.name", "A"),
+        ({**cached_image(), "metadata": {"name": "a..b"}}, "metadata.name", "a..b"),
+        ({**image_cache(), "metadata": {"name": "other"}}, "metadata.name", "default"),
+        (image_cache(retention="30d\n"), "spec.retention", "30d"),
+        (image_cache(platforms=["linux/amd64", "linux/amd64"]), "spec.platforms", "unique"),
     ],
 )
 def test_what_is_wrong_is_named(obj: dict[str, Any], field: str, word: str) -> None:
