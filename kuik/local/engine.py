@@ -119,6 +119,7 @@ class Engine:
         self._secrets: Mapping[str, str] = {}
         self._troubles: set[str] = set()
         self._garbage = False
+        self._unwritten = ""
         for obj in store.state.load():
             self._objects.put(_trusted(obj, store))
         self._known = {obj["metadata"]["name"]: obj["spec"]["image"] for obj in self.cached_images()}
@@ -149,7 +150,7 @@ class Engine:
         for name in self._store.state.removed_by_others():
             self._objects.delete(Key(API_VERSION, CACHED_IMAGE, "", name))
         self._driver.settle()
-        self._keep()
+        self._written(self._keep)
         self._feed.tell(Knowledge(self._secrets, _secrets_by_image(self.cached_images())))
         self._jobs.start(self._wishes.parallel)
 
@@ -182,17 +183,30 @@ class Engine:
     def _keep(self) -> None:
         """Keep the CachedImages on disk; what is gone loses its tag first, so that no crash leaves it half gone."""
         now = {obj["metadata"]["name"]: obj for obj in self.cached_images()}
-        for obj in now.values():
-            self._store.state.save(obj)
         gone = {name: image for name, image in self._known.items() if name not in now}
-        self._known = {name: obj["spec"]["image"] for name, obj in now.items()}
+        self._known |= {name: obj["spec"]["image"] for name, obj in now.items()}
         for name, image in gone.items():
             self._store.layout.untag(Reference.parse(image))
             self._store.state.remove(name)
+            del self._known[name]
+            self._garbage = True
             self._story.say(f"expired  {image}")
-        self._garbage |= bool(gone)
+        for obj in now.values():
+            self._store.state.save(obj)
         if self._garbage and not self.copying:
             self._collect()
+
+    def _written(self, write: Callable[[], None]) -> None:
+        """Go on serving and copying while the disk is full or read-only: the next step writes what this one cannot."""
+        try:
+            write()
+        except (OSError, RegistryError) as error:
+            trouble = f"the store {self._store.folder} cannot be written: {getattr(error, 'strerror', None) or error}"
+            if trouble != self._unwritten:
+                self._story.say(f"warning  {trouble}")
+            self._unwritten = trouble
+        else:
+            self._unwritten = ""
 
     def _collect(self) -> None:
         try:

@@ -51,7 +51,12 @@ class State:
         self._written.pop(name, None)
 
     def removed_by_others(self) -> Iterator[str]:
-        """The names that were kept by this process and whose files another one has taken away."""
+        """The names that were kept by this process and whose files another one has taken away.
+
+        Nobody takes away the folder: without it, the whole store is out of reach, and nothing is known.
+        """
+        if not self._folder.is_dir():
+            return
         for name in list(self._written):
             if not (self._folder / f"{name}.yaml").exists():
                 self._written.pop(name)
