@@ -14,10 +14,7 @@ _PEER = "skopeo"
 _PLATFORMS = ("linux/amd64", "linux/arm64")
 _LAYERS = 12
 _LAYER_SIZE = 17 * MIB
-_NOTES = (
-    "kuik proves each digest twice (shield, store), writes what it copies to disk (fsync) and serves meanwhile;",
-    "skopeo leaves the writing to the page cache",
-)
+_NOTES = ("kuik writes and proves each byte twice, in its shield and in its store, and serves pulls meanwhile",)
 
 
 @dataclass(frozen=True, slots=True)
