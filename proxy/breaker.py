@@ -26,6 +26,7 @@ class Breaker:
     pause: float = 0.0
     paused_at: float = float("-inf")
     asked_from: float = float("-inf")
+    why: str = ""
 
     def allows(self, now: float) -> bool:
         """Whether the source may be asked."""
@@ -35,7 +36,7 @@ class Breaker:
         """State after a request was let through: one that is on trial is asked once in a pause, not by everybody."""
         return replace(self, asked_from=now + self.pause) if self.pause else self
 
-    def failed(self, begun: float, now: float, *, answered: bool) -> "Breaker":
+    def failed(self, begun: float, now: float, why: str = "", *, answered: bool) -> "Breaker":
         """State after a request begun at `begun` failed; `answered` when the source spoke (5xx): a few are tolerated.
 
         What was begun before the pause tells nothing new, or a herd would bring the longest pause at once.
@@ -46,7 +47,7 @@ class Breaker:
         if answered and not self.pause and failures <= FAILURES_TOLERATED:
             return replace(self, failures=failures)
         pause = min(self.pause * 2, LONGEST_PAUSE) if self.pause else FIRST_PAUSE
-        return Breaker(failures, pause, now, now + pause)
+        return Breaker(failures, pause, now, now + pause, why)
 
 
 HEALTHY = Breaker()
@@ -73,11 +74,11 @@ class Breakers:
             yield
         except NotAsked:  # a breaker further down spoke, not the source
             raise
-        except ServerFailure:
-            self._failed(names[-1], begun, answered=True)
+        except ServerFailure as error:
+            self._failed(names[-1], begun, error, answered=True)
             raise
-        except Unreachable:
-            self._failed(source, begun, answered=False)
+        except Unreachable as error:
+            self._failed(source, begun, error, answered=False)
             raise
         except RegistryError:  # it is alive, whatever it says
             self._forget(names)
@@ -91,16 +92,15 @@ class Breakers:
             for name, breaker in known.items():
                 if not breaker.allows(now):
                     wait = breaker.asked_from - now
-                    raise NotAsked(
-                        f"{name} did not answer; it is asked again in {wait:.0f} s", retry_after=max(wait, 1)
-                    )
+                    told = f"{name} did not answer and is asked again in {wait:.0f} s: {breaker.why}"
+                    raise NotAsked(told, retry_after=max(wait, 1))
             self._known.update({name: breaker.asked(now) for name, breaker in known.items()})
         return now
 
-    def _failed(self, name: str, begun: float, *, answered: bool) -> None:
+    def _failed(self, name: str, begun: float, error: RegistryError, *, answered: bool) -> None:
         with self._lock:
             before = self._known.get(name, HEALTHY)
-            self._known[name] = before.failed(begun, self._clock(), answered=answered)
+            self._known[name] = before.failed(begun, self._clock(), str(error), answered=answered)
             if len(self._known) > REMEMBERED:
                 del self._known[next(iter(self._known))]
 

@@ -100,10 +100,11 @@ class SpooledBlobs:
             return replace(kept, cache=cache)
         try:
             span = span_of(request.range, fetch.size)
+            body = FollowingBody(fetch, file, span, lambda rest: self._rest(request, rest))
+            body.begin()
         except RegistryError:
             file.close()
             raise
-        body = FollowingBody(fetch, file, span, lambda rest: self._rest(request, rest))
         wanted = span if request.range else None
         return Answer(body, fetch.size, BLOB_TYPE, fetch.digest, wanted, cache=cache)
 

@@ -98,11 +98,20 @@ class FollowingBody:
         self._file = file
         self._span = span
         self._through = through
+        self._first: bytes | None = None
+
+    def begin(self) -> None:
+        """Have the first piece at hand; raises what the transfer failed with, while that can still be told.
+
+        Later a reader only sees its connection close; but then it has some bytes, and comes back for the rest.
+        """
+        if self._span.start < self._span.stop:
+            self._first = self._piece(self._span.start, self._span.stop)
 
     def __iter__(self) -> Iterator[bytes]:
         at, stop = self._span.start, self._span.stop
         while at < stop:
-            piece = self._piece(at, stop)
+            piece, self._first = self._piece(at, stop) if self._first is None else self._first, None
             if not piece:
                 yield from self._through(Span(at, stop))
                 return

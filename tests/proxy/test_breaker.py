@@ -31,7 +31,7 @@ def test_silence_costs_one_time_out_in_a_pause_that_grows() -> None:
     pauses = []
     for _ in range(6):
         fail(breakers, Unreachable("no answer"))
-        with pytest.raises(NotAsked) as left:
+        with pytest.raises(NotAsked, match=r"source .* asked again in \d+ s: no answer") as left:
             ask(breakers)
         pauses.append(left.value.retry_after)
         clock.now += pauses[-1] or 0

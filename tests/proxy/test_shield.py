@@ -346,3 +346,19 @@ def test_who_comes_back_for_the_rest_of_a_damaged_blob_learns_why(relay: Relay, 
     with pytest.raises(Corrupt):
         shield.fetch(replace(blob_of(relay), range=ByteRange(len(BLOB) - 1)))
     assert read(shield.fetch(blob_of(relay))) == BLOB
+
+
+def test_a_small_blob_that_is_damaged_is_refused_with_the_reason_or_begun(relay: Relay, tmp_path: Path) -> None:
+    """Never an answer without a byte: its reader would begin anew, and never learn why."""
+    shield = make(tmp_path)
+    for _ in range(20):
+        relay.rule(faulty.corrupt(10), path=BLOBS)
+        try:
+            body = shield.fetch(blob_of(relay)).body
+        except Corrupt:
+            continue
+        wait_until(lambda: not shield._blobs._under_way, "the damage was noticed")
+        received: list[bytes] = []
+        with closing(body), pytest.raises(Corrupt):
+            received.extend(body)
+        assert b"".join(received)
