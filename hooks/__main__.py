@@ -1,5 +1,6 @@
 """`python -m hooks`: the hooks and admission under gunicorn, until SIGTERM, which lets requests end first."""
 
+import logging
 import os
 from typing import Any
 
@@ -47,6 +48,8 @@ def main(listen: str, workers: int, threads: int, tls_cert: str | None, tls_key:
         Observer.from_environment(os.environ)
     except InvalidSetting as error:
         raise click.UsageError(str(error)) from error
+    # gunicorn's own lines have their own handler.
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     options: dict[str, Any] = {
         "bind": [listen],
         "workers": workers,

@@ -14,6 +14,8 @@ from hooks.verification import Report
 from kube.types import Object, part, texts
 from registry.reference import InvalidReference, Reference
 
+_SOON = 1.0  # seconds
+
 
 def customize(_parent: Object) -> Sequence[RelatedRule]:
     """Nothing: the image and its Jobs tell all."""
@@ -52,7 +54,8 @@ def _number(after: Progress, last: Attempt | None, wait: float | None, *, unread
     `wait` is None where no copy is wanted; an `unread` Job runs or has a result that the status does not hold.
     """
     if last and unread:
-        return last.number, max(1.0, wait) if wait is not None and last.outcome else 0.0
+        # Nothing else calls again once the status is written: the controller ignores changes of it.
+        return last.number, max(_SOON, wait or 0.0) if last.outcome else 0.0
     if wait is None:
         return 0, 0.0
     if last and wait:

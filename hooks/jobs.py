@@ -6,10 +6,17 @@ from typing import Any
 
 from hooks.attempts import ATTEMPT, INPUTS, Inputs
 from hooks.facts import JobSettings
-from kube.types import Object, metadata
+from kube.types import CACHE_LABEL, Object, metadata
 
 _MAX_NAME = 63  # the Job's name becomes a label of its pods
 _KEPT_SECONDS = 7200  # longer than any backoff: the times of a failed Job tell when to try again
+_LABELS = {
+    "app.kubernetes.io/name": "kube-image-keeper",
+    "app.kubernetes.io/component": "copy",
+    "app.kubernetes.io/managed-by": "kube-image-keeper",
+}
+POD_LABELS = {**_LABELS, CACHE_LABEL: "false"}
+"""The labels by which the pods of copy Jobs are known."""
 
 
 def job_name(parent: str, attempt: int) -> str:
@@ -23,18 +30,13 @@ def job_name(parent: str, attempt: int) -> str:
 
 def copy_job(parent: Object, image: str, attempt: int, inputs: Inputs, settings: JobSettings) -> Object:
     """The Job of one attempt. It is never changed once made, so a later release may make it differently."""
-    labels = {
-        "app.kubernetes.io/name": "kube-image-keeper",
-        "app.kubernetes.io/component": "copy",
-        "app.kubernetes.io/managed-by": "kube-image-keeper",
-    }
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
             "name": job_name(metadata(parent)["name"], attempt),
             "namespace": settings.namespace,
-            "labels": labels,
+            "labels": dict(_LABELS),
             "annotations": {ATTEMPT: str(attempt), INPUTS: inputs.text()},
         },
         "spec": {
@@ -46,7 +48,7 @@ def copy_job(parent: Object, image: str, attempt: int, inputs: Inputs, settings:
             "suspend": False,
             "ttlSecondsAfterFinished": _KEPT_SECONDS,
             "template": {
-                "metadata": {"labels": {**labels, "kuik.dev/cache": "false"}},
+                "metadata": {"labels": dict(POD_LABELS)},
                 "spec": _pod_spec(_arguments(image, inputs.platforms, settings), settings),
             },
         },

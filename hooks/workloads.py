@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from hooks.containers import MIRROR
 from hooks.facts import Groups
+from hooks.jobs import POD_LABELS
 from hooks.resources import CRON_JOB, DAEMON_SET, DEPLOYMENT, POD, SERVICE_ACCOUNT, STATEFUL_SET
 from kube.types import Object, annotations, entries, labels, metadata, owner, part
 
@@ -45,8 +46,13 @@ def _pods(related: Groups, crons: set[str]) -> Iterator[tuple[str, Object]]:
             holder = part(part(spec, "jobTemplate"), "spec") if resource is CRON_JOB else spec
             yield f"{resource.kind}/{metadata(obj)['name']}", part(holder, "template")
     for pod in related[POD.group].values():
-        if part(pod, "status").get("phase") not in _FINISHED:
+        if part(pod, "status").get("phase") not in _FINISHED and not _copies(pod):
             yield top_controller(pod, crons), pod
+
+
+def _copies(pod: Object) -> bool:
+    """Whether the pod is a copy Job's own: counted, each copy would change the inventory of kuik's namespace twice."""
+    return POD_LABELS.items() <= labels(pod).items()
 
 
 def top_controller(pod: Object, crons: set[str]) -> str:

@@ -50,7 +50,10 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Controller:
-    """One CompositeController or DecoratorController: which stage it calls for which parents."""
+    """One CompositeController or DecoratorController: which stage it calls for which parents.
+
+    With `ignore_status`, a change of nothing but a parent's status is no reason to call.
+    """
 
     name: str
     stage: str
@@ -59,12 +62,14 @@ class Controller:
     customize: bool
     parent: Resource
     children: tuple[Resource, ...]
+    ignore_status: bool = False
 
     @classmethod
     def read(cls, document: dict[str, Any]) -> Self:
         """From a controller's manifest; the stage is the last part of its sync hook's path."""
         spec = document["spec"]
         decorator = document["kind"] == "DecoratorController"
+        parent = spec["resources"][0] if decorator else spec["parentResource"]
         webhook = spec["hooks"]["sync"]["webhook"]
         path = webhook.get("path") or webhook["url"]
         return cls(
@@ -73,8 +78,9 @@ class Controller:
             decorator=decorator,
             generate_selector=bool(spec.get("generateSelector")),
             customize="customize" in spec["hooks"],
-            parent=Resource.read(spec["resources"][0] if decorator else spec["parentResource"]),
+            parent=Resource.read(parent),
             children=tuple(Resource.read(c) for c in spec.get("attachments" if decorator else "childResources", ())),
+            ignore_status=bool(parent.get("ignoreStatusChanges")),
         )
 
 

@@ -85,7 +85,7 @@ class Driver:
         request = self._request(controller, parent, children)
         seen = self._seen.setdefault((controller.name, key), _Seen())
         body = orjson.dumps(request, option=orjson.OPT_SORT_KEYS)
-        print_ = hashlib.sha256(body).hexdigest()
+        print_ = _print(controller, request, body)
         due = seen.resync is not None and seen.resync <= self._now()
         if seen.request == print_ and not due:
             return False
@@ -160,6 +160,16 @@ class Driver:
                 self._objects.put(applied(observed[key], labelled))
             elif strategy == "Recreate" and applied(observed[key], labelled) != observed[key]:
                 self._objects.delete(key)
+
+
+def _print(controller: Controller, request: Mapping[str, Any], body: bytes) -> str:
+    """What tells one request from another, as far as the controller looks at the difference."""
+    if controller.ignore_status:
+        parent = request["parent"]
+        ignored = ("resourceVersion", "managedFields")
+        kept = {name: value for name, value in parent["metadata"].items() if name not in ignored}
+        body = orjson.dumps({**request, "parent": {**parent, "metadata": kept, "status": None}})
+    return hashlib.sha256(body).hexdigest()
 
 
 def _relative(key: Key, parent: Object) -> str:

@@ -99,6 +99,17 @@ def test_a_parent_is_asked_again_when_it_wished_so() -> None:
     assert world.driver.settle() == 1
 
 
+@pytest.mark.parametrize(("ignored", "syncs"), [(False, 2), (True, 1)])
+def test_a_parents_own_status_calls_again_unless_it_is_ignored(ignored: bool, syncs: int) -> None:
+    script = Script(lambda _request: {"status": {"seen": True}, "children": []})
+    world = World(script, ignore_status=ignored)
+    assert world.driver.settle() == syncs
+    parent = world.objects.get(Key(PARENT.api_version, PARENT.kind, "", "p"))
+    assert parent is not None
+    world.objects.put({**parent, "metadata": {**parent["metadata"], "annotations": {"touched": "by hand"}}})
+    assert world.driver.settle() == 1
+
+
 def test_a_hook_that_fails_changes_nothing() -> None:
     script = Script(lambda _request: {"children": [child("a")]})
     world = World(script)
