@@ -1,0 +1,52 @@
+"""A real control plane for the whole run. These tests run where they are named: `make test-cluster`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.rig import metacontroller
+from tests.cluster.rig.cluster import Cluster
+from tests.cluster.rig.control_plane import ControlPlane
+from tests.cluster.rig.workloads import image_cache
+from tests.rig.components import Component
+
+ROOT = Path(__file__).parents[2]
+
+
+def pytest_ignore_collect(config: pytest.Config) -> bool | None:
+    """Leave these tests out unless the command line names them: they need programs that take minutes to build."""
+    return None if any("cluster" in Path(argument).parts for argument in config.args) else True
+
+
+@pytest.fixture(scope="session")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """etcd, kube-apiserver and kube-controller-manager, empty."""
+    running = ControlPlane(tmp_path_factory.mktemp("control-plane")).start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def installed(plane: ControlPlane) -> ControlPlane:
+    """The control plane with kuik's kinds and its namespace."""
+    for name in ("namespace.yaml", "crds/", "rbac.yaml"):
+        plane.kubectl("apply", "-f", str(ROOT / "metacontroller" / name))
+    plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+    return plane
+
+
+@pytest.fixture(scope="session")
+def cluster(installed: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Metacontroller calls the hooks, each a process of its own; an ImageCache is there."""
+    if metacontroller.binary() is None:
+        pytest.skip(metacontroller.MISSING)
+    metacontroller.install_crds(installed)
+    hooks = Component("hooks", ["--log-level", "debug"], tmp_path_factory.mktemp("hooks") / "hooks.log").start()
+    running = Cluster(installed, hooks)
+    metacontroller.start(installed)
+    installed.kubectl("apply", "-f", "-", stdin=metacontroller.controllers(hooks.url, 600))
+    running.apply(image_cache())
+    running.started()
+    yield running
+    hooks.stop()

@@ -1,0 +1,168 @@
+"""A real Kubernetes control plane on loopback: etcd, kube-apiserver and kube-controller-manager, without nodes."""
+
+import os
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from tests.cluster.rig.api import Api
+from tests.rig.processes import find, free_port, stop, wait_until
+
+ADMIN = "admin-of-the-rig"
+_USERS = f"""\
+{ADMIN},admin,1,"system:masters"
+controllers-of-the-rig,system:kube-controller-manager,2,"system:masters"
+"""
+
+
+def cache() -> Path:
+    """Where `tests/cluster/rig/build` leaves its programs."""
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kuik-rig"
+    return Path(os.environ.get("KUIK_RIG_CACHE") or usual)
+
+
+def program(name: str) -> str:
+    """A program of the rig, from the cache or PATH; raises AssertionError, saying how to get it."""
+    built = cache() / name
+    found = str(built) if built.exists() else find(name)
+    assert found, f"{name} is neither in {built.parent} nor on PATH: run `make test-cluster`, which builds it"
+    return found
+
+
+@dataclass
+class ControlPlane:
+    """Processes whose data lives in `folder`. `start` returns when the API server is ready for every request."""
+
+    folder: Path
+    api: Api = field(init=False)
+    seconds: float = 0.0
+    """How long the start took."""
+    _processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+
+    def start(self) -> Self:
+        begun = time.monotonic()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.api = Api(free_port(), self.folder / "certs" / "apiserver.crt", ADMIN)
+        try:
+            self._start_api_server(self._start_etcd())
+            self._start_controllers()
+        except BaseException:
+            self.stop()
+            raise
+        self.seconds = time.monotonic() - begun
+        return self
+
+    def stop(self) -> None:
+        """End all processes, the controllers first and etcd last."""
+        for process in reversed(self._processes.values()):
+            stop(process)
+        self._processes.clear()
+
+    def run(self, name: str, command: list[str]) -> "subprocess.Popen[bytes]":
+        """Start a program beside the control plane; its output goes to `<name>.log`, its end comes with `stop`."""
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+        self._processes[name] = process
+        return process
+
+    def log(self, name: str) -> str:
+        """What a program has said."""
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    def kubeconfig(self, name: str = "admin", token: str = ADMIN) -> Path:
+        """A kubeconfig for a bearer token."""
+        path = self.folder / f"{name}.kubeconfig"
+        path.write_text(f"""\
+apiVersion: v1
+kind: Config
+clusters: [{{name: rig, cluster: {{server: "{self.api.url}", certificate-authority: {self.api.authority}}}}}]
+users: [{{name: user, user: {{token: "{token}"}}}}]
+contexts: [{{name: rig, context: {{cluster: rig, user: user}}}}]
+current-context: rig
+""")
+        return path
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, kubeconfig: Path | None = None) -> str:
+        """What kubectl prints; fails the test, with kubectl's own words, when it does not succeed."""
+        done = self.try_kubectl(*arguments, stdin=stdin, kubeconfig=kubeconfig)
+        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
+        return done.stdout
+
+    def try_kubectl(
+        self, *arguments: str, stdin: str | None = None, kubeconfig: Path | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run kubectl, whatever comes of it."""
+        command = [program("kubectl"), f"--kubeconfig={kubeconfig or self.kubeconfig()}", *arguments]
+        # Its caches of what the API server can do would outlive this API server and its port.
+        environment = {**os.environ, "HOME": str(self.folder), "KUBECACHEDIR": str(self.folder / "kube-cache")}
+        return subprocess.run(
+            command, input=stdin, capture_output=True, text=True, env=environment, timeout=60, check=False
+        )
+
+    def _start_etcd(self) -> str:
+        client, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+        options = {
+            "data-dir": str(self.folder / "etcd"),
+            "listen-client-urls": client,
+            "advertise-client-urls": client,
+            "listen-peer-urls": peer,
+            "initial-advertise-peer-urls": peer,
+            "initial-cluster": f"default={peer}",
+        }
+        self.run("etcd", [program("etcd"), *_flags(options), "--unsafe-no-fsync"])
+        return client
+
+    def _start_api_server(self, etcd: str) -> None:
+        key = self.folder / "service-accounts.key"
+        make = ["openssl", "genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]
+        subprocess.run([*make, "-out", str(key)], check=True, capture_output=True)
+        users = self.folder / "users.csv"
+        users.write_text(_USERS)
+        options = {
+            "etcd-servers": etcd,
+            "bind-address": "127.0.0.1",
+            "secure-port": str(self.api.port),
+            "cert-dir": str(self.folder / "certs"),
+            "endpoint-reconciler-type": "none",
+            "token-auth-file": str(users),
+            "authorization-mode": "Node,RBAC",
+            "service-account-issuer": "https://kubernetes.default.svc",
+            "service-account-key-file": str(key),
+            "service-account-signing-key-file": str(key),
+            "service-cluster-ip-range": "10.96.0.0/16",
+            "allow-privileged": "true",
+        }
+        self.run("kube-apiserver", [program("kube-apiserver"), *_flags(options)])
+        wait_until(self._ready, "kube-apiserver is ready")
+
+    def _ready(self) -> bool:
+        assert self._processes["kube-apiserver"].poll() is None, self.log("kube-apiserver")[-2000:]
+        try:
+            return self.api.raw("GET", "readyz")[0] == 200
+        except OSError:
+            return False
+
+    def _start_controllers(self) -> None:
+        options = {
+            "kubeconfig": str(self.kubeconfig("controllers", "controllers-of-the-rig")),
+            "leader-elect": "false",
+            "use-service-account-credentials": "true",
+            "service-account-private-key-file": str(self.folder / "service-accounts.key"),
+            "root-ca-file": str(self.api.authority),
+            "kube-api-qps": "500",
+            "kube-api-burst": "1000",
+            "bind-address": "127.0.0.1",
+            "secure-port": str(free_port()),
+            "cert-dir": str(self.folder / "certs"),
+        }
+        self.run("kube-controller-manager", [program("kube-controller-manager"), *_flags(options)])
+        wait_until(self._has_account, "the default service account is there")
+
+    def _has_account(self) -> bool:
+        return self.api.raw("GET", "api/v1/namespaces/default/serviceaccounts/default")[0] == 200
+
+
+def _flags(options: dict[str, str]) -> list[str]:
+    return [f"--{name}={value}" for name, value in options.items()]

@@ -1,0 +1,90 @@
+"""What the service accounts may do on a real API server: what they need, and nothing beside it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from kubernetes import client
+
+from kube.client import Jobs, KubernetesError
+from tests.cluster.rig.api import Object
+from tests.cluster.rig.control_plane import ControlPlane
+
+NAMESPACE = "kuik-system"
+
+
+def job(namespace: str) -> Object:
+    containers = [{"name": "copy", "image": "x"}]
+    template = {"spec": {"restartPolicy": "Never", "containers": containers}}
+    meta = {"name": "annotated", "namespace": namespace}
+    spec = {"suspend": True, "template": template}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": spec}
+
+
+def account(plane: ControlPlane, name: str) -> Path:
+    """A kubeconfig with a token of the service account."""
+    token = plane.kubectl("create", "token", "-n", NAMESPACE, name).strip()
+    return plane.kubeconfig(name, token)
+
+
+def allowed(plane: ControlPlane, name: str, *question: str) -> bool:
+    said = plane.try_kubectl("auth", "can-i", *question, kubeconfig=account(plane, name))
+    assert said.stdout.strip() in ("yes", "no"), said.stderr
+    return said.stdout.strip() == "yes"
+
+
+def jobs_of(plane: ControlPlane, name: str) -> Jobs:
+    """The Jobs as a copy Job's process reaches them, with the service account's token."""
+    settings = client.Configuration()
+    settings.host = plane.api.url
+    settings.ssl_ca_cert = str(plane.api.authority)
+    settings.api_key = {"authorization": plane.kubectl("create", "token", "-n", NAMESPACE, name).strip()}
+    settings.api_key_prefix = {"authorization": "Bearer"}
+    return Jobs(client.BatchV1Api(client.ApiClient(settings)))
+
+
+def test_a_copy_annotates_its_job_and_leaves_the_rest(installed: ControlPlane) -> None:
+    installed.kubectl("create", "-f", "-", stdin=json.dumps(job(NAMESPACE)))
+    jobs = jobs_of(installed, "kuik-copy")
+    jobs.annotate(NAMESPACE, "annotated", {"kuik.dev/result": '{"size": 1}'})
+    jobs.annotate(NAMESPACE, "annotated", {"other": "too"})
+    kept = json.loads(installed.kubectl("get", "job", "-n", NAMESPACE, "annotated", "-o", "json"))
+    assert kept["metadata"]["annotations"] == {"kuik.dev/result": '{"size": 1}', "other": "too"}
+    installed.kubectl("delete", "job", "-n", NAMESPACE, "annotated")
+
+
+def test_a_copy_is_refused_in_other_namespaces_with_words(installed: ControlPlane) -> None:
+    installed.kubectl("create", "-f", "-", stdin=json.dumps(job("default")))
+    with pytest.raises(KubernetesError, match=r"default/annotated: 403 .*cannot patch") as refused:
+        jobs_of(installed, "kuik-copy").annotate("default", "annotated", {"a": "b"})
+    assert refused.value.status == 403
+    installed.kubectl("delete", "job", "-n", "default", "annotated")
+
+
+def test_a_job_that_is_gone_is_told_apart(installed: ControlPlane) -> None:
+    with pytest.raises(KubernetesError) as missing:
+        jobs_of(installed, "kuik-copy").annotate(NAMESPACE, "gone", {"a": "b"})
+    assert missing.value.status == 404
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        (("patch", "jobs", "-n", NAMESPACE), True),
+        (("patch", "jobs", "-n", "default"), False),
+        (("create", "jobs", "-n", NAMESPACE), False),
+        (("delete", "jobs", "-n", NAMESPACE), False),
+        (("patch", "jobs", "--subresource=status", "-n", NAMESPACE), False),
+        (("get", "secrets", "-n", NAMESPACE), False),
+        (("list", "pods", "-n", NAMESPACE), False),
+        (("patch", "cachedimages.kuik.dev"), False),
+        (("*", "*", "--all-namespaces"), False),
+    ],
+)
+def test_what_a_copy_may_do(installed: ControlPlane, question: tuple[str, ...], expected: bool) -> None:
+    assert allowed(installed, "kuik-copy", *question) is expected
+
+
+@pytest.mark.parametrize("question", [("get", "secrets", "-A"), ("patch", "pods", "-A"), ("*", "*", "-A")])
+def test_the_hooks_may_nothing_yet(installed: ControlPlane, question: tuple[str, ...]) -> None:
+    assert not allowed(installed, "kuik-hooks", *question)
