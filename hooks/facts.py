@@ -49,6 +49,41 @@ def access_unknown(_reference: Reference) -> Access:
     return Absent()
 
 
+Secret = tuple[str, str]
+"""A pull secret: its namespace and its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Who may pull an image upstream: PUBLIC, or PRIVATE with the pull secrets proven to open its repository."""
+
+    visibility: str
+    secrets: frozenset[Secret] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """What the shield knows of one image, from its memory.
+
+    `upstream` is the digest that upstream has for the image's tag, or None where upstream says that it has none.
+    """
+
+    access: Known[Proof] | Absent | Unknown = Absent()
+    upstream: Known[str | None] | Absent | Unknown = Absent()
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What the edge has to find out before a stage can decide: nothing that is not named here costs anything.
+
+    `image` is asked of the shield, `pods` is a look at all pods themselves, `authority` the webhook's CA bundle.
+    """
+
+    image: str = ""
+    pods: bool = False
+    authority: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class JobSettings:
     """How copy Jobs are made. `source` is the shield's URL, `targets` the registries' that are written."""
@@ -79,7 +114,8 @@ class Observation:
 
     `related` holds what the stage's customize asked for. `access` tells whether anyone may pull an image. `in_use` are
     the identities of the images that pods use, where the edge has looked at the pods themselves: Unknown freezes
-    expiry, Absent says that nobody looked.
+    expiry, Absent says that nobody looked. `image` is about the image that a CachedImage names. `authority` is the CA
+    bundle (PEM) by which the API server knows the admission webhook.
     """
 
     now: datetime
@@ -87,6 +123,8 @@ class Observation:
     related: Groups = field(default_factory=dict)
     access: Callable[[Reference], Access] = access_unknown
     in_use: Known[frozenset[str]] | Absent | Unknown = Absent()
+    image: ImageFacts = ImageFacts()
+    authority: Known[str] | Absent | Unknown = Absent()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +135,13 @@ class Context:
     settings: Settings = field(default_factory=Settings)
     access: Callable[[Reference], Access] = access_unknown
     in_use: Known[frozenset[str]] | Absent | Unknown = Absent()
+    image: ImageFacts = ImageFacts()
+    authority: Known[str] | Absent | Unknown = Absent()
 
     def observe(self, related: Groups) -> Observation:
         """The observation of a request that came with these related objects."""
-        return Observation(self.now, self.settings, related, self.access, self.in_use)
+        return Observation(self.now, self.settings, related, self.access, self.in_use, self.image, self.authority)
+
+
+Gather = Callable[[Questions, Context], Context]
+"""The edge: adds to a context what was asked for. What it cannot find out it says is Unknown; it never raises."""

@@ -8,11 +8,11 @@ from datetime import timedelta
 from typing import Any
 
 from hooks.conditions import FALSE, TRUE, Condition, holds, stated
-from hooks.facts import Groups, Known, Observation, Unknown
+from hooks.facts import Groups, Known, Observation, Secret, Unknown
 from hooks.messages import Desired, RelatedRule, Unreadable
 from hooks.resources import CACHED, INVENTORY, NAMESPACE
 from hooks.retention import DEFAULT_RETENTION, parse_duration, remaining
-from hooks.usage import Secret, Usage, Use, usage
+from hooks.usage import Usage, Use, usage
 from kube.types import API_VERSION, CACHED_IMAGE, Object, entries, format_time, metadata, part, texts
 from registry.reference import DOCKER_HUB, Reference
 

@@ -5,11 +5,12 @@ edge answers with 5xx, and never becomes an answer with less in it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from hooks.facts import Context, Group, Groups, Observation
+from hooks.facts import Context, Gather, Group, Groups, Observation, Questions
 from kube.types import Object, group_key
 
 
@@ -47,14 +48,16 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class RelatedRule:
-    """Objects that a stage wants to see beside its children: all of a resource, or those of one namespace."""
+    """Objects that a stage wants to see beside its children: all of a resource, or those of one namespace or label."""
 
     resource: Resource
     namespace: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def message(self) -> dict[str, Any]:
-        rule = {"apiVersion": self.resource.api_version, "resource": self.resource.resource}
-        return {**rule, "namespace": self.namespace} if self.namespace else rule
+        rule: dict[str, Any] = {"apiVersion": self.resource.api_version, "resource": self.resource.resource}
+        selector = {"labelSelector": {"matchLabels": dict(self.labels)}} if self.labels else {}
+        return {**rule, **({"namespace": self.namespace} if self.namespace else {}), **selector}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +69,13 @@ class Desired:
     resync_after: float = 0.0
 
 
+def _asks_nothing(_parent: Object, _children: Groups, _now: datetime) -> Questions:
+    return Questions()
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One pure function with what its messages look like."""
+    """One pure function with what its messages look like; `asks` tells the edge what it has to know besides."""
 
     name: str
     style: Style
@@ -76,14 +83,17 @@ class Stage:
     children: tuple[Resource, ...]
     sync: Callable[[Object, Groups, Observation], Desired]
     customize: Callable[[Object], Sequence[RelatedRule]]
+    asks: Callable[[Object, Groups, datetime], Questions] = _asks_nothing
 
 
-def answer(stage: Stage, request: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """The response to a sync request; raises Unreadable."""
+def answer(stage: Stage, request: Mapping[str, Any], context: Context, gather: Gather | None = None) -> dict[str, Any]:
+    """The response to a sync request; raises Unreadable. `gather` finds out what the stage asks for."""
     parent = _parent(stage, request, stage.style.parent)
     wanted = {rule.resource.group for rule in stage.customize(parent)}
     children = _groups(request, stage.style.children, {child.group for child in stage.children})
     related = _groups(request, "related", wanted)
+    if gather is not None:
+        context = gather(stage.asks(parent, children, context.now), context)
     desired = stage.sync(parent, children, context.observe(related))
     status = {} if stage.style is Style.DECORATOR else {"status": desired.status or {}}
     resync = {"resyncAfterSeconds": desired.resync_after}

@@ -1,7 +1,14 @@
 """The kinds that the stages read and write."""
 
 from hooks.messages import Resource
-from kube.types import API_VERSION, CACHED_IMAGE, IMAGE_CACHE, IMAGE_INVENTORY
+from kube.types import (
+    API_VERSION,
+    CACHE_POLICY,
+    CACHED_IMAGE,
+    CLUSTER_CACHE_POLICY,
+    IMAGE_CACHE,
+    IMAGE_INVENTORY,
+)
 
 NAMESPACE = Resource("v1", "Namespace", "namespaces")
 POD = Resource("v1", "Pod", "pods")
@@ -11,6 +18,11 @@ STATEFUL_SET = Resource("apps/v1", "StatefulSet", "statefulsets")
 DAEMON_SET = Resource("apps/v1", "DaemonSet", "daemonsets")
 JOB = Resource("batch/v1", "Job", "jobs")
 CRON_JOB = Resource("batch/v1", "CronJob", "cronjobs")
+ROLE = Resource("rbac.authorization.k8s.io/v1", "Role", "roles")
+ROLE_BINDING = Resource("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")
+WEBHOOK = Resource("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations")
+CLUSTER_POLICY = Resource(API_VERSION, CLUSTER_CACHE_POLICY, "clustercachepolicies")
+POLICY = Resource(API_VERSION, CACHE_POLICY, "cachepolicies")
 CACHE = Resource(API_VERSION, IMAGE_CACHE, "imagecaches")
 INVENTORY = Resource(API_VERSION, IMAGE_INVENTORY, "imageinventories")
 CACHED = Resource(API_VERSION, CACHED_IMAGE, "cachedimages")

@@ -3,13 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from hooks.facts import Group
+from hooks.facts import Group, Secret
 from hooks.inventory import CACHE, IGNORE, MAX_USERS
 from kube.types import Object, entries, metadata, part, texts
 from registry.reference import InvalidReference, Reference
-
-Secret = tuple[str, str]
-"""A pull secret: its namespace and its name."""
 
 
 @dataclass(slots=True)

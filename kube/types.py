@@ -14,9 +14,14 @@ API_VERSION = f"{GROUP}/v1alpha1"
 IMAGE_CACHE = "ImageCache"
 IMAGE_INVENTORY = "ImageInventory"
 CACHED_IMAGE = "CachedImage"
+CLUSTER_CACHE_POLICY = "ClusterCachePolicy"
+CACHE_POLICY = "CachePolicy"
 
 CACHE_LABEL = f"{GROUP}/cache"
 """On a pod or a namespace: "false" opts out; "true" on a pod is stronger than its namespace."""
+
+MODE_LABEL = f"{GROUP}/mode"
+"""On a namespace: Off, Audit, OptIn or On, where it differs from the ImageCache's mode."""
 
 _EMPTY: Mapping[str, Any] = {}
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")

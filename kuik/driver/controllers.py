@@ -18,10 +18,24 @@ KINDS = {
     "imagecaches": "ImageCache",
     "imageinventories": "ImageInventory",
     "cachedimages": "CachedImage",
+    "clustercachepolicies": "ClusterCachePolicy",
+    "cachepolicies": "CachePolicy",
+    "roles": "Role",
+    "rolebindings": "RoleBinding",
+    "mutatingwebhookconfigurations": "MutatingWebhookConfiguration",
 }
 """Resources (as controllers name them) and their kinds: what an API server's discovery would tell."""
 
-CLUSTER_SCOPED = frozenset({"Namespace", "ImageCache", "ImageInventory", "CachedImage"})
+CLUSTER_SCOPED = frozenset(
+    {
+        "Namespace",
+        "ImageCache",
+        "ImageInventory",
+        "CachedImage",
+        "ClusterCachePolicy",
+        "MutatingWebhookConfiguration",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

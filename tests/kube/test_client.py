@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 from kubernetes import client
 
-from kube.client import Jobs, KubernetesError
+from kube.client import Api, Jobs, KubernetesError
 
 
 class _Server(http.server.BaseHTTPRequestHandler):
@@ -46,7 +46,7 @@ def jobs_at(port: int) -> Jobs:
     settings = client.Configuration()
     settings.host = f"http://127.0.0.1:{port}"
     settings.retries = False
-    return Jobs(client.BatchV1Api(client.ApiClient(settings)))
+    return Jobs(Api(client.ApiClient(settings)))
 
 
 def test_an_annotation_is_merged_into_the_job(jobs: Jobs) -> None:

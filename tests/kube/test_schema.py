@@ -18,15 +18,19 @@ def image_cache(**spec: Any) -> dict[str, Any]:
 
 
 def test_all_kinds_have_a_schema() -> None:
-    assert kinds() == ("CachedImage", "ImageCache", "ImageInventory")
+    assert kinds() == ("CachePolicy", "CachedImage", "ClusterCachePolicy", "ImageCache", "ImageInventory")
 
 
 def test_defaults_are_filled_in_and_the_object_given_stays() -> None:
     given = image_cache(platforms=["linux/arm64"])
     filled = defaulted(given)
     assert filled["spec"] == {
+        "mode": "On",
+        "delivery": "Webhook",
         "retention": "30d",
         "platforms": ["linux/arm64"],
+        "copies": {"concurrency": 5},
+        "refresh": {"mode": "Sync", "interval": "1h"},
         "selector": {"matchLabels": {"kuik.dev/image-cache": "default"}},
     }
     assert given["spec"] == {"platforms": ["linux/arm64"]}
