@@ -4,7 +4,7 @@ An object's path is `api/v1/...` or `apis/<group>/<version>/...`, as `kubectl ge
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, Self
 from urllib.parse import urlencode
 
@@ -19,6 +19,8 @@ MERGE_PATCH = "application/merge-patch+json"  # RFC 7386
 JSON_PATCH = "application/json-patch+json"  # RFC 6902
 _TIMEOUT = 10.0
 _MAX_PAGE = 500
+_MAX_LINE = 8 << 20
+"""Bytes: more than any object that etcd keeps."""
 # The client lets its transport's errors through.
 _NO_ANSWER: type[Exception] = rest.urllib3.exceptions.HTTPError  # type: ignore[attr-defined]
 
@@ -91,18 +93,28 @@ class Api:
             raise KubernetesError(f"{_what(method, path)}: the answer is no object")
         return document
 
-    def lines(self, path: str, query: Mapping[str, str], idle: float) -> Iterator[bytes]:
+    def lines(
+        self,
+        path: str,
+        query: Mapping[str, str],
+        idle: float,
+        opened: Callable[[Callable[[], None]], None] | None = None,
+    ) -> Generator[bytes, None, None]:
         """The lines of an answer that goes on, such as a watch; raises KubernetesError when it breaks off.
 
-        `idle` is how many seconds may pass without a byte.
+        `idle` is how many seconds may pass without a byte. `opened` gets what ends the answer from another thread.
         """
         response = self._ask("GET", f"{path}?{urlencode(query)}", None, "application/json", (_TIMEOUT, idle)).response
         rest_of_line = b""
         try:
+            if opened:
+                opened(response.shutdown)
             for chunk in response.stream(65536):
                 *whole, rest_of_line = (rest_of_line + chunk).split(b"\n")
                 yield from whole
-        except _NO_ANSWER as error:
+                if len(rest_of_line) > _MAX_LINE:
+                    raise KubernetesError(f"{_what('GET', path)}: a line is longer than {_MAX_LINE} bytes")
+        except (_NO_ANSWER, OSError, ValueError) as error:
             raise KubernetesError(f"{_what('GET', path)}: the answer broke off: {type(error).__name__}") from error
         finally:
             response.close()  # not back to the pool: the answer may not be at its end
