@@ -1,14 +1,14 @@
 """Stage 3: one CachedImage, at most one copy Job, and the status that tells how the image stands."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from hooks.attempts import Attempt, Inputs
 from hooks.facts import Groups, Observation
 from hooks.imagecache import pull_secrets
 from hooks.jobs import copy_job
 from hooks.messages import Desired, RelatedRule, Unreadable
-from hooks.progress import Progress
+from hooks.progress import RUNNING, WAITING, WANTED, Progress
 from hooks.resources import JOB
 from hooks.verification import Report
 from kube.types import Object, part, texts
@@ -34,33 +34,44 @@ def sync(parent: Object, children: Groups, seen: Observation) -> Desired:
         raise Unreadable("parent.spec.image: name the image to cache")
     problem = _problem(image)
     if problem:
-        return Desired(status=_misnamed(parent, problem).status(parent, copying=False, now=seen.now))
+        return Desired(status=_misnamed(parent, problem).status(parent, "", seen.now))
     inputs = Inputs(tuple(sorted(set(texts(spec, "platforms")))), pull_secrets(spec))
     before = Progress.read(parent)
     last = _last(children)
     after = (before.after(last) if last else before).checked(Report.read(parent))
-    wanted = after.wants(inputs) and spec.get("suspend") is not True
-    wait = after.wait(last, inputs, seen.now) if wanted else None
+    wait = after.wait(last, inputs, seen.now) if after.wants(inputs) else None
     unread = last is not None and (last.outcome is None or last.number > before.attempts)
-    number, resync = _number(after, last, wait, unread=unread)
-    jobs = [copy_job(parent, image, number, inputs, seen.settings.job)] if number else []
-    copying = bool(number) and not (last and last.outcome and last.number == number)
-    return Desired(jobs, after.status(parent, copying=copying, now=seen.now), resync)
+    turn = _turn(after, last, wait, unread=unread, suspended=spec.get("suspend") is True)
+    jobs = [copy_job(parent, image, turn.number, inputs, seen.settings.job)] if turn.number else []
+    return Desired(jobs, after.status(parent, turn.copy, seen.now), turn.resync)
 
 
-def _number(after: Progress, last: Attempt | None, wait: float | None, *, unread: bool) -> tuple[int, float]:
-    """The attempt whose Job there should be (0 for none), and the seconds until that may change by itself.
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """The attempt whose Job there should be (0 for none), `status.copy`, and the seconds until this may change."""
 
-    `wait` is None where no copy is wanted; an `unread` Job runs or has a result that the status does not hold.
+    number: int
+    copy: str
+    resync: float = 0.0
+
+
+def _turn(after: Progress, last: Attempt | None, wait: float | None, *, unread: bool, suspended: bool) -> _Turn:
+    """What is to be done now. `wait` is None where no copy is needed; an `unread` Job runs or has a result that the
+    observed status does not hold. A Job that runs is never stopped, whosever turn it is.
     """
+    need = "" if wait is None else WAITING if wait else WANTED
     if last and unread:
+        if last.outcome is None:
+            return _Turn(last.number, RUNNING)
         # Nothing else calls again once the status is written: the controller ignores changes of it.
-        return last.number, max(_SOON, wait or 0.0) if last.outcome else 0.0
+        return _Turn(last.number, need, max(_SOON, wait or 0.0))
     if wait is None:
-        return 0, 0.0
+        return _Turn(0, "")
     if last and wait:
-        return last.number, wait
-    return max(after.attempts, last.number if last else 0) + 1, 0.0
+        return _Turn(last.number, WAITING, wait)
+    if suspended:
+        return _Turn(0, WANTED)
+    return _Turn(max(after.attempts, last.number if last else 0) + 1, RUNNING)
 
 
 def _misnamed(parent: Object, problem: str) -> Progress:

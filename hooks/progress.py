@@ -10,6 +10,10 @@ from hooks.conditions import FALSE, TRUE, UNKNOWN, Condition, condition, holds, 
 from hooks.verification import Report
 from kube.types import Object, part, texts
 
+WANTED = "Wanted"
+RUNNING = "Running"
+WAITING = "Waiting"
+
 _FIRST_BACKOFF = 30.0
 _MAX_BACKOFF = 1800.0
 _DOUBLINGS = 10
@@ -119,14 +123,15 @@ class Progress:
             return True
         return before.platforms != after.platforms
 
-    def status(self, image: Object, *, copying: bool, now: datetime) -> Mapping[str, Any]:
-        """The status to write; fields that say nothing are left out."""
-        phase = self._phase(copying=copying)
+    def status(self, image: Object, copy: str, now: datetime) -> Mapping[str, Any]:
+        """The status to write; `copy` is WANTED, RUNNING, WAITING or empty. Fields that say nothing are left out."""
+        phase = self._phase(copying=copy == RUNNING)
         conditions = [self._cached(phase), *([self.verified] if self.verified else [])]
         said = {
             "digest": self.digest,
             "size": self.size,
             "platforms": list(self.platforms),
+            "copy": copy,
             "reason": self.reason,
             "message": self.message,
             "verifiedAt": self.verified_at,

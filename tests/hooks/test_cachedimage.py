@@ -195,3 +195,25 @@ def test_job_names_fit_a_label_and_differ(one: str, other: str) -> None:
     names = {job_name(one, 1), job_name(other, 1), job_name(one, 123456)}
     assert len(names) == 3
     assert all(len(name) <= 63 and "." not in name for name in names)
+
+
+def test_a_suspended_image_waits_for_its_backoff_and_then_for_its_turn() -> None:
+    image = Image(suspend=True)
+    assert image.sync()["copy"] == "Wanted"
+    assert not image.jobs
+    image.parent["spec"]["suspend"] = False
+    assert image.sync()["copy"] == "Running"
+    image.parent["spec"]["suspend"] = True
+    assert image.sync()["copy"] == "Running"
+    assert image.jobs, "a copy that runs is not stopped"
+    image.fail()
+    assert image.sync()["copy"] == "Waiting"
+    image.sync()
+    assert image.resync == 30
+    image.wait(image.resync)
+    assert (image.sync()["copy"], image.jobs) == ("Wanted", {})
+    image.parent["spec"]["suspend"] = False
+    assert image.sync()["copy"] == "Running"
+    assert list(image.jobs) == ["copy-app-1-2"]
+    image.copied()
+    assert "copy" not in image.sync()
