@@ -32,7 +32,7 @@ def create_app(observer: Observer) -> Flask:
     def sync(name: str) -> Response:
         started = time.perf_counter()
         stage = _stage(name)
-        response = _json(messages.answer(stage, _body(MAX_SYNC_BODY), observer.context()))
+        response = _json(messages.answer(stage, _body(MAX_SYNC_BODY), observer.context(), observer.gather))
         _log.debug("synced %s in %.1f ms", name, (time.perf_counter() - started) * 1000)
         return response
 

@@ -1,21 +1,18 @@
 """The edge that gathers an Observation: the clock, the environment, and facts that the shield knows."""
 
-import http.client
-import json
 import logging
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlencode, urlsplit
 
-from hooks.facts import PRIVATE, PUBLIC, Access, Context, JobSettings, Known, Settings, Unknown
+from hooks.facts import Access, Context, ImageFacts, JobSettings, Questions, Settings, Unknown
+from hooks.shield import Shield
 from registry.proxied import DEFAULT_PROXY
 from registry.reference import Reference
 
 _log = logging.getLogger(__name__)
-_MAX_ANSWER = 4096
 _PARALLEL = 16
 
 
@@ -50,43 +47,6 @@ def _seconds(environment: Mapping[str, str], name: str, usual: int) -> int:
     return int(text)
 
 
-@dataclass(frozen=True, slots=True)
-class Shield:
-    """Asks the shield for facts. `timeout` is in seconds, for all questions of one request together."""
-
-    url: str
-    token: str = field(default="", repr=False)
-    timeout: float = 0.3
-
-    def __post_init__(self) -> None:
-        if urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).hostname:
-            raise InvalidSetting(f"KUIK_SHIELD_URL={self.url!r}: write it as http://host:port")
-
-    def access(self, reference: Reference) -> Access:
-        """Whether anyone may pull the image; anything but a good answer is Unknown."""
-        try:
-            status, body = self._get(f"/facts/access?{urlencode({'image': str(reference)})}")
-            said = json.loads(body) if status == 200 else {}
-        except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
-            return Unknown(f"the shield did not answer: {type(error).__name__}")
-        access = said.get("access") if isinstance(said, dict) else None
-        return Known(access) if access in (PUBLIC, PRIVATE) else Unknown("the shield does not know")
-
-    def _get(self, path: str) -> tuple[int, bytes]:
-        parts = urlsplit(self.url)
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = kind(str(parts.hostname), parts.port, timeout=self.timeout)
-        headers = {"Accept": "application/json"}
-        if self.token:
-            headers["Authorization"] = f"Bearer {self.token}"
-        try:
-            connection.request("GET", parts.path.rstrip("/") + path, headers=headers)
-            response = connection.getresponse()
-            return response.status, response.read(_MAX_ANSWER)
-        finally:
-            connection.close()
-
-
 class Observer:
     """Makes the Context of each request."""
 
@@ -99,7 +59,10 @@ class Observer:
     def from_environment(cls, environment: Mapping[str, str]) -> "Observer":
         """As the hooks' Deployment is configured; without KUIK_SHIELD_URL no fact is known. Raises InvalidSetting."""
         url = environment.get("KUIK_SHIELD_URL")
-        shield = Shield(url, environment.get("KUIK_TOKEN", "")) if url else None
+        try:
+            shield = Shield(url, environment.get("KUIK_TOKEN", "")) if url else None
+        except ValueError as error:
+            raise InvalidSetting(f"KUIK_SHIELD_URL={error}") from error
         return cls(settings_from(environment), shield)
 
     def context(self, references: Iterable[Reference] = ()) -> Context:
@@ -110,6 +73,22 @@ class Observer:
             return facts.get(reference, Unknown("nobody was asked"))
 
         return Context(datetime.now(UTC), self.settings, access)
+
+    def gather(self, questions: Questions, context: Context) -> Context:
+        """The context with what a stage asked for; what cannot be found out is Unknown, and nothing is raised."""
+        return replace(context, image=self._image(questions.image)) if questions.image else context
+
+    def _image(self, image: str) -> ImageFacts:
+        """What the shield knows of one image; Absent where there is no shield to ask."""
+        if self._shield is None:
+            return ImageFacts()
+        asked = self._pool.submit(self._shield.facts, image)
+        try:
+            return asked.result(timeout=self._shield.timeout)
+        except TimeoutError:
+            asked.cancel()
+            late = Unknown("the shield did not answer in time")
+            return ImageFacts(late, late)
 
     def _access(self, references: tuple[Reference, ...]) -> Mapping[Reference, Access]:
         if self._shield is None or not references:

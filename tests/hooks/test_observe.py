@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from hooks.facts import Known, Unknown
-from hooks.observe import InvalidSetting, Observer, Shield, settings_from
+from hooks.observe import InvalidSetting, Observer, settings_from
+from hooks.shield import Shield
 from registry.reference import Reference
 
 NGINX = Reference.parse("nginx")
