@@ -2,16 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
+from hooks.access import access
 from hooks.attempts import Attempt, Inputs
-from hooks.facts import Groups, Observation
+from hooks.facts import Groups, Observation, Questions
 from hooks.imagecache import pull_secrets
 from hooks.jobs import copy_job
 from hooks.messages import Desired, RelatedRule, Unreadable
 from hooks.progress import RUNNING, WAITING, WANTED, Progress
+from hooks.refresh import IGNORE, SYNC, Earlier, Refresh, Upstream, earlier, kept, listed
 from hooks.resources import JOB
+from hooks.retention import DEFAULT_RETENTION, parse_duration
 from hooks.verification import Report
 from kube.types import Object, part, texts
+from registry.digest import Digest, InvalidDigest
 from registry.reference import InvalidReference, Reference
 
 _SOON = 1.0  # seconds
@@ -22,11 +27,26 @@ def customize(_parent: Object) -> Sequence[RelatedRule]:
     return []
 
 
+def asks(parent: Object, _children: Groups, _now: datetime) -> Questions:
+    """Who may pull the image and where its tag points; where nobody is to look at the tag, the digest names it."""
+    spec = part(parent, "spec")
+    image = spec.get("image")
+    if not isinstance(image, str) or _problem(image):
+        return Questions()
+    reference = Reference.parse(image)
+    if Refresh.read(spec, reference).mode != IGNORE or reference.digest:
+        return Questions(image=str(reference))
+    try:
+        return Questions(image=str(reference.with_digest(Digest.parse(Progress.read(parent).digest))))
+    except InvalidDigest:  # not copied yet
+        return Questions()
+
+
 def sync(parent: Object, children: Groups, seen: Observation) -> Desired:
     """The copy Job that is running, waiting to be read, or due; and the image's status.
 
-    A Job stays until the observed status holds its result, and a failed one until the next attempt, whose time
-    depends on when it ended.
+    A Job stays until the observed status holds its result, and one that must not be repeated at once until the next
+    attempt, whose time depends on when it ended.
     """
     spec = part(parent, "spec")
     image = spec.get("image")
@@ -36,14 +56,53 @@ def sync(parent: Object, children: Groups, seen: Observation) -> Desired:
     if problem:
         return Desired(status=_misnamed(parent, problem).status(parent, "", seen.now))
     inputs = Inputs(tuple(sorted(set(texts(spec, "platforms")))), pull_secrets(spec))
+    refresh = Refresh.read(spec, Reference.parse(image))
     before = Progress.read(parent)
     last = _last(children)
     after = (before.after(last) if last else before).checked(Report.read(parent))
-    wait = after.wait(last, inputs, seen.now) if after.wants(inputs) else None
+    found = after.digest if after.digest != before.digest else ""
+    upstream = Upstream.read(parent).after(found, refresh, seen.image.upstream)
+    wait = _wait(after, last, inputs, upstream.moved_from(after.digest) and refresh.mode == SYNC, refresh, seen.now)
+    if wait is None and after.cached:
+        after = after.content()
     unread = last is not None and (last.outcome is None or last.number > before.attempts)
     turn = _turn(after, last, wait, unread=unread, suspended=spec.get("suspend") is True)
     jobs = [copy_job(parent, image, turn.number, inputs, seen.settings.job)] if turn.number else []
-    return Desired(jobs, after.status(parent, turn.copy, seen.now), turn.resync)
+    past = _earlier(parent, before, after, last, seen.now)
+    proof = access(parent, seen.image.access)
+    status = {
+        **after.status(parent, turn.copy, seen.now, upstream.condition(parent, after.digest, refresh, seen.image)),
+        **({"upstreamDigest": upstream.digest} if upstream.digest else {}),
+        **({"access": proof} if proof else {}),
+        **listed(past),
+    }
+    again = refresh.until_asked(image, seen.image, proven=bool(proof), now=seen.now)
+    due = [(one.until - seen.now).total_seconds() for one in past]
+    return Desired(jobs, status, min((wait for wait in (turn.resync, again, *due) if wait), default=0.0))
+
+
+def _wait(
+    after: Progress, last: Attempt | None, inputs: Inputs, moved: bool, refresh: Refresh, now: datetime
+) -> float | None:
+    """Seconds until the next attempt may start, None where no copy is needed."""
+    if after.wants(inputs):
+        return after.wait(last, inputs, now)
+    return max(after.wait(last, inputs, now), refresh.wait(last, now)) if moved else None
+
+
+def _earlier(
+    parent: Object, before: Progress, after: Progress, last: Attempt | None, now: datetime
+) -> tuple[Earlier, ...]:
+    """The earlier digests to keep, with the one that a copy has just replaced."""
+    found = earlier(parent)
+    if before.cached and before.digest and after.digest != before.digest:
+        try:
+            retention = parse_duration(str(part(parent, "spec").get("retention", DEFAULT_RETENTION)))
+        except ValueError as error:
+            raise Unreadable(f"parent.spec.retention: {error}") from error
+        ended = last.finished if last and last.finished else now
+        found = (Earlier(before.digest, ended + retention), *found)
+    return kept(found, after.digest, now)
 
 
 @dataclass(frozen=True, slots=True)

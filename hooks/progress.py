@@ -123,10 +123,14 @@ class Progress:
             return True
         return before.platforms != after.platforms
 
-    def status(self, image: Object, copy: str, now: datetime) -> Mapping[str, Any]:
+    def content(self) -> "Progress":
+        """Where no copy is needed any more, what one failed for does not matter any more."""
+        return replace(self, failures=0, reason="", message="") if self.failures else self
+
+    def status(self, image: Object, copy: str, now: datetime, up_to_date: Condition | None = None) -> Mapping[str, Any]:
         """The status to write; `copy` is WANTED, RUNNING, WAITING or empty. Fields that say nothing are left out."""
         phase = self._phase(copying=copy == RUNNING)
-        conditions = [self._cached(phase), *([self.verified] if self.verified else [])]
+        conditions = [one for one in (self._cached(phase), self.verified, up_to_date) if one]
         said = {
             "digest": self.digest,
             "size": self.size,

@@ -11,6 +11,8 @@ STAGES: Mapping[str, Stage] = {
     for stage in (
         Stage("inventory", Style.DECORATOR, NAMESPACE, (INVENTORY,), inventory.sync, inventory.customize),
         Stage("imagecache", Style.COMPOSITE, CACHE, (CACHED,), imagecache.sync, imagecache.customize),
-        Stage("cachedimage", Style.COMPOSITE, CACHED, (JOB,), cachedimage.sync, cachedimage.customize),
+        Stage(
+            "cachedimage", Style.COMPOSITE, CACHED, (JOB,), cachedimage.sync, cachedimage.customize, cachedimage.asks
+        ),
     )
 }

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from hooks.facts import Absent, Context, Known, Settings, Unknown
+from hooks.facts import Absent, Context, ImageFacts, Known, Proof, Settings, Unknown
 from hooks.messages import Resource, Stage, answer
 from hooks.stages import STAGES
 from kube.types import group_key, metadata, parse_time
@@ -52,11 +52,22 @@ def context(observed: Mapping[str, Any]) -> Context:
     now = parse_time(observed["now"])
     assert now is not None
     plain = frozenset(observed.get("settings", {}).get("plainHttp", ()))
+    image = facts(observed["facts"]) if "facts" in observed else ImageFacts()
     looked = observed.get("inUse")
     if looked is None:
-        return Context(now, Settings(plain_http=plain), in_use=Absent())
+        return Context(now, Settings(plain_http=plain), in_use=Absent(), image=image)
     fact = Known(frozenset(looked["known"])) if "known" in looked else Unknown(looked["unknown"])
-    return Context(now, Settings(plain_http=plain), in_use=fact)
+    return Context(now, Settings(plain_http=plain), in_use=fact, image=image)
+
+
+def facts(said: Mapping[str, Any]) -> ImageFacts:
+    """What a case has the shield say, in its words; what it leaves out is Unknown."""
+    access, upstream = said.get("access"), said.get("upstream")
+    secrets = frozenset((pair["namespace"], pair["secret"]) for pair in (access or {}).get("secrets", ()))
+    return ImageFacts(
+        Known(Proof(access["visibility"], secrets)) if access else Unknown(),
+        Known(upstream.get("digest")) if upstream else Unknown(),
+    )
 
 
 def run(folder: Path) -> dict[str, Any]:
