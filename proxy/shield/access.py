@@ -38,11 +38,15 @@ class AccessFacts:
 
     def of(self, reference: Reference) -> Access:
         """What is known, or found out now, at the price of one HEAD for all who ask."""
-        with self._lock:
-            access, until = self._known.get(reference, (Access.UNKNOWN, float("-inf")))
+        access, until = self.peek(reference)
         if self._clock() < until:
             return access
         return self._asking.do(reference, lambda: self._ask(reference))
+
+    def peek(self, reference: Reference) -> tuple[Access, float]:
+        """What was last found out, and the moment of the clock from which it is to be asked again."""
+        with self._lock:
+            return self._known.get(reference, (Access.UNKNOWN, float("-inf")))
 
     def _ask(self, reference: Reference) -> Access:
         try:

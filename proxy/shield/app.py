@@ -1,6 +1,8 @@
 """The shield's WSGI application: the distribution API and the facts endpoint, for callers who know the token."""
 
 import hmac
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from flask import Flask, Response, jsonify, request
 
@@ -11,7 +13,7 @@ from registry.reference import InvalidReference, Reference
 
 
 def create_app(shield: Shield, token: str) -> Flask:
-    """`/v2/<host>/<repository>/...` and `/facts/access?image=REF` over `shield`.
+    """`/v2/<host>/<repository>/...`, `/facts/access?image=REF` and `/facts/image?image=REF` over `shield`.
 
     Every request must show the token: as Bearer, or as the password of any user, which is how a registry client that
     knows nothing of kuik shows it. An empty token is refused with ValueError.
@@ -31,14 +33,22 @@ def create_app(shield: Shield, token: str) -> Flask:
 
     @app.get("/facts/access")
     def access() -> Response:
-        try:
-            reference = Reference.parse(request.args.get("image", ""))
-        except InvalidReference as error:
-            return error_response(NameInvalid(f"image: {error}"))
-        return jsonify(image=str(reference), access=shield.access(reference))
+        return _fact(lambda reference: {"access": shield.access(reference)})
+
+    @app.get("/facts/image")
+    def image() -> Response:
+        return _fact(shield.facts)
 
     serve_v2(app, shield.fetch)
     return app
+
+
+def _fact(find: Callable[[Reference], Mapping[str, Any]]) -> Response:
+    try:
+        reference = Reference.parse(request.args.get("image", ""))
+    except InvalidReference as error:
+        return error_response(NameInvalid(f"image: {error}"))
+    return jsonify(image=str(reference), **find(reference))
 
 
 def _shown() -> str:

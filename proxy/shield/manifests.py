@@ -43,7 +43,7 @@ class SpooledManifests:
 
         `with_manifest` says that the manifest is wanted next, so that one request may do for both.
         """
-        state = self._state(reference)
+        state = self.peek(reference)
         if state.verdict(self._clock()) is Verdict.ASK:
             state = self._asking.do(reference, lambda: self._ask(reference, with_manifest=with_manifest))
         if state.descriptor:
@@ -57,7 +57,8 @@ class SpooledManifests:
             return kept, True
         return self._getting.do(reference, lambda: self._get(reference)), False
 
-    def _state(self, reference: Reference) -> TagState:
+    def peek(self, reference: Reference) -> TagState:
+        """The last that was heard of a tag; upstream is not asked."""
         with self._lock:
             return self._tags.get(reference, UNHEARD)
 
@@ -70,7 +71,7 @@ class SpooledManifests:
         return state
 
     def _ask(self, reference: Reference, *, with_manifest: bool) -> TagState:
-        before = self._state(reference)
+        before = self.peek(reference)
         if before.verdict(self._clock()) is not Verdict.ASK:  # somebody asked in between
             return before
         try:

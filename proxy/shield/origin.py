@@ -1,13 +1,15 @@
 """The origin shield: upstream is asked once, whoever asks the shield, and what came is kept on a bounded disk."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from proxy.breaker import Breakers
 from proxy.path import Kind
 from proxy.shield.access import Access, AccessFacts
 from proxy.shield.blobs import HIT, MISS, SpooledBlobs
+from proxy.shield.facts import ImageFacts
 from proxy.shield.freshness import DEFAULT_FRESHNESS
 from proxy.shield.manifests import SpooledManifests
 from proxy.shield.spool import Spool
@@ -41,6 +43,7 @@ class Shield:
         self._blobs = SpooledBlobs(client, spool, self._breakers)
         self._manifests = SpooledManifests(client, spool, self._breakers, freshness, clock)
         self._access = AccessFacts(anonymous or client, self._breakers, clock)
+        self._facts = ImageFacts(self._access, self._manifests, clock)
 
     def peer(self, _request: Request, /) -> str:
         """None for others' breakers: the shield in this process answers, and has breakers for each registry."""
@@ -59,6 +62,10 @@ class Shield:
     def access(self, reference: Reference) -> Access:
         """Whether anybody may pull the image; asked of upstream and remembered briefly."""
         return self._access.of(reference)
+
+    def facts(self, reference: Reference) -> Mapping[str, Any]:
+        """What is known of the image now; what is not is asked of upstream meanwhile. It never waits."""
+        return self._facts.of(reference)
 
     def _manifest(self, request: Request) -> Answer:
         reference = request.route.reference
