@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from hooks.facts import Settings
-from kube.types import CACHE_LABEL, Object, annotations, labels, part
+from kube.types import CACHE_LABEL, Object, annotations, entries, labels, part
 from registry.proxied import original, proxied
 from registry.reference import InvalidReference, Reference
 
@@ -44,6 +44,15 @@ def containers(spec: Object) -> Iterator[tuple[str, int, Object]]:
         for position, container in enumerate(listed if isinstance(listed, list) else ()):
             if isinstance(container, dict) and isinstance(container.get("image"), str):
                 yield field, position, container
+
+
+def image_volumes(spec: Object) -> Iterator[Object]:
+    """The volumes that are images, each in a container's form: its name, image and imagePullPolicy."""
+    for volume in entries(spec, "volumes"):
+        image = part(volume, "image")
+        if isinstance(image.get("reference"), str) and image["reference"]:
+            policy = image.get("pullPolicy")
+            yield {"name": str(volume.get("name", "")), "image": image["reference"], "imagePullPolicy": policy}
 
 
 def upstream(container: Object, originals: Object, proxy: str) -> Reference | Obstacle:
@@ -95,13 +104,18 @@ def is_windows(spec: Object) -> bool:
 def opted(pod: Object) -> bool | None:
     """What the pod's labels say: True to cache, False to leave alone, None where they say nothing."""
     found = labels(pod)
-    said = {"true": True, "false": False}.get(found.get(CACHE_LABEL, ""))
+    said = _truth(found.get(CACHE_LABEL))
     return False if said is None and found.get(V1_LABEL) == "ignore" else said
+
+
+def namespace_says(namespace: Object) -> bool | None:
+    """What the namespace's label says of pods that say nothing themselves: True, False, or None for nothing."""
+    return _truth(labels(namespace).get(CACHE_LABEL))
 
 
 def namespace_opts_out(namespace: Object) -> bool:
     """Whether the namespace's label leaves its pods alone, unless a pod's own label says otherwise."""
-    return labels(namespace).get(CACHE_LABEL) == "false"
+    return namespace_says(namespace) is False
 
 
 @lru_cache(maxsize=1024)
@@ -122,6 +136,10 @@ def is_proxy(host: str, proxy: str) -> bool:
         return True
     port = proxy.rpartition(":")[2]
     return is_loopback(proxy) and host.rpartition(":")[2] == port and is_loopback(host)
+
+
+def _truth(value: object) -> bool | None:
+    return True if value == "true" else False if value == "false" else None
 
 
 def _without_port(host: str) -> str:

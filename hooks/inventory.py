@@ -3,49 +3,38 @@
 The answer is a set without counts: pods that come and go under the same workloads do not change it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from hooks.containers import (
     Obstacle,
     containers,
+    image_volumes,
+    is_proxy,
     is_windows,
-    namespace_opts_out,
     obstacle,
-    opted,
     originals_of,
+    parse,
     upstream,
 )
 from hooks.facts import Groups, Observation, Settings
 from hooks.messages import Desired, RelatedRule
-from hooks.resources import POD, SERVICE_ACCOUNT
+from hooks.policy import DEFAULT, NAMESPACE_LABEL, POD_LABEL, Decision, ImagePolicies, NamespacePolicies, Policies
+from hooks.resources import CLUSTER_POLICY, POD, POLICY, SERVICE_ACCOUNT
+from hooks.rules import CACHE, IGNORE
+from hooks.terms import Terms
+from hooks.waiting import DIRECT, PROXIED, Patience, waited_for
 from hooks.workloads import TEMPLATES, Workload, workloads
 from kube.types import API_VERSION, IMAGE_INVENTORY, Object, metadata
 
-CACHE = "Cache"
-IGNORE = "Ignore"
+__all__ = ["CACHE", "IGNORE", "MAX_USERS", "customize", "sync"]
+
 MAX_USERS = 20
 _MAX_IMAGE = 512
 _MAX_MESSAGE = 300
 _WINDOWS = Obstacle("Windows", "the pod asks for Windows nodes, where no proxy runs")
-_STRONGEST_FIRST = ("PodLabel", "NamespaceLabel", "Default")
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What is done about an image and the rule that says so; `message` is for people."""
-
-    action: str
-    rule: str
-    message: str = ""
-
-    @property
-    def rank(self) -> tuple[bool, int, str, str]:
-        """Where pods differ the lowest wins: Cache before Ignore, then the stronger rule."""
-        known = self.rule in _STRONGEST_FIRST
-        strength = _STRONGEST_FIRST.index(self.rule) if known else len(_STRONGEST_FIRST)
-        return (self.action != CACHE, strength, self.rule, self.message)
+_STRENGTHS = (POD_LABEL, "CachePolicy", NAMESPACE_LABEL, "ClusterCachePolicy", DEFAULT)
 
 
 @dataclass(slots=True)
@@ -53,64 +42,115 @@ class _Use:
     """What was found so far about one image; grows while the workloads are read."""
 
     decision: Decision
+    terms: Terms = field(default_factory=Terms)
     secrets: set[str] = field(default_factory=set)
     users: set[str] = field(default_factory=set)
+    waiting: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One look at a namespace: who decides there, the moment's patience, and what was found."""
+
+    policies: NamespacePolicies
+    settings: Settings
+    patience: Patience
+    uses: dict[str, _Use] = field(default_factory=dict)
+    decided: dict[tuple[int, str], Decision] = field(default_factory=dict)
 
 
 def customize(parent: Object) -> list[RelatedRule]:
-    """The pods of the namespace, its service accounts, and the templates that will make pods."""
+    """The namespace's pods, accounts, CachePolicies and templates that will make pods; all ClusterCachePolicies."""
     namespace = metadata(parent)["name"]
-    return [RelatedRule(resource, namespace) for resource in (POD, SERVICE_ACCOUNT, *TEMPLATES)]
+    own = [RelatedRule(resource, namespace) for resource in (POD, SERVICE_ACCOUNT, *TEMPLATES, POLICY)]
+    return [*own, RelatedRule(CLUSTER_POLICY)]
 
 
 def sync(parent: Object, _children: Groups, seen: Observation) -> Desired:
-    """The namespace's ImageInventory; it exists also where nothing is used, so that its absence is a fact."""
+    """The namespace's ImageInventory; it exists also where nothing is used, so that its absence is a fact.
+
+    Raises Unreadable for a policy that no API server would have taken.
+    """
     namespace = metadata(parent)["name"]
-    opts_out = namespace_opts_out(parent)
-    uses: dict[str, _Use] = {}
+    policies = Policies.read(seen.related[CLUSTER_POLICY.group].values(), seen.related[POLICY.group].values())
+    reading = _Reading(policies.of(parent), seen.settings, Patience(seen.now))
     for workload in workloads(seen.related):
-        for image, decision in _decisions(workload, opts_out=opts_out, settings=seen.settings):
-            _add(uses, image, decision, workload)
+        _read(workload, reading)
+    uses = reading.uses
     inventory = {
         "apiVersion": API_VERSION,
         "kind": IMAGE_INVENTORY,
         "metadata": {"name": namespace, "labels": {"app.kubernetes.io/managed-by": "kube-image-keeper"}},
         "spec": {"namespace": namespace, "images": [_entry(image, uses[image]) for image in sorted(uses)]},
     }
-    return Desired(children=[inventory])
+    return Desired(children=[inventory], resync_after=reading.patience.soonest)
 
 
-def _decisions(workload: Workload, *, opts_out: bool, settings: Settings) -> Iterable[tuple[str, Decision]]:
+def _read(workload: Workload, reading: _Reading) -> None:
     originals = originals_of(workload.pod)
-    ruled = _ruled(workload.pod, opts_out=opts_out)
     windows = _WINDOWS if is_windows(workload.spec) else None
-    for _, _, container in containers(workload.spec):
-        reference = upstream(container, originals, settings.proxy)
+    rules = _rules(workload, reading.policies)
+    waited = waited_for(workload.pod)
+    late = waited if waited and reading.patience.is_over(workload.pod) else frozenset()
+    for container in _images(workload.spec):
+        reference = upstream(container, originals, reading.settings.proxy)
         found: Obstacle | None
         if isinstance(reference, Obstacle):
             image, found = container["image"], reference
         else:
-            image, found = str(reference.identity), windows or obstacle(reference, container, settings)
+            image, found = str(reference.identity), windows or obstacle(reference, container, reading.settings)
         # What is served fits the schema by its own limits; for the rest, a pod could hold texts of any length.
-        yield (image[:_MAX_IMAGE], _ignored(found)) if found else (image, ruled)
+        image = image[:_MAX_IMAGE]
+        use = _add(reading.uses, image, _ignored(found) if found else _decided(rules, image, reading), workload)
+        if container["image"] in late:
+            use.waiting.add(_name(container["image"], reading.settings.proxy))
+
+
+def _images(spec: Object) -> Iterator[Object]:
+    for _, _, container in containers(spec):
+        yield container
+    yield from image_volumes(spec)
+
+
+def _rules(workload: Workload, policies: NamespacePolicies) -> ImagePolicies:
+    if workload.kind == POLICY.kind:
+        return policies.ahead_of_need(workload.user.partition("/")[2])
+    return policies.for_pod(workload.pod, workload.kind)
+
+
+def _decided(rules: ImagePolicies, image: str, reading: _Reading) -> Decision:
+    """The decision, made once for all pods that no rule tells apart (and so share their rules)."""
+    key = (id(rules), image)
+    if key not in reading.decided:
+        reading.decided[key] = rules.decide(image)
+    return reading.decided[key]
+
+
+def _name(image: str, proxy: str) -> str:
+    reference = parse(image)
+    return PROXIED if not isinstance(reference, Obstacle) and is_proxy(reference.host, proxy) else DIRECT
 
 
 def _ignored(why: Obstacle) -> Decision:
     return Decision(IGNORE, why.rule, why.message[:_MAX_MESSAGE])
 
 
-def _ruled(pod: Object, *, opts_out: bool) -> Decision:
-    said = opted(pod)
-    if said is not None:
-        return Decision(CACHE if said else IGNORE, "PodLabel")
-    return Decision(IGNORE, "NamespaceLabel") if opts_out else Decision(CACHE, "Default")
-
-
-def _add(uses: dict[str, _Use], image: str, decision: Decision, workload: Workload) -> None:
+def _add(uses: dict[str, _Use], image: str, decision: Decision, workload: Workload) -> _Use:
     use = uses.setdefault(image, _Use(decision))
-    use.decision = min(use.decision, decision, key=lambda one: one.rank)
+    if decision is not use.decision:
+        use.decision = min(use.decision, decision, key=_rank)
+    if decision.caches:
+        use.terms = use.terms.joined(decision.terms)
     use.secrets.update(workload.secrets)
     use.users.add(workload.user)
+    return use
+
+
+def _rank(decision: Decision) -> tuple[bool, int, str, str]:
+    """Where pods differ the lowest wins: Cache before Ignore, then the stronger rule."""
+    kind = decision.rule.partition("/")[0]
+    strength = _STRENGTHS.index(kind) if kind in _STRENGTHS else len(_STRENGTHS)
+    return (not decision.caches, strength, decision.rule, decision.message)
 
 
 def _entry(image: str, use: _Use) -> Mapping[str, Any]:
@@ -120,7 +160,19 @@ def _entry(image: str, use: _Use) -> Mapping[str, Any]:
         "decision": decision.action,
         "rule": decision.rule,
         **({"message": decision.message} if decision.message else {}),
+        **dict(_kept(use.terms)),
+        **({"waiting": sorted(use.waiting)} if use.waiting else {}),
         "pullSecrets": sorted(use.secrets),
         "usedBy": sorted(use.users)[:MAX_USERS],
         "users": len(use.users),
     }
+
+
+def _kept(terms: Terms) -> Iterable[tuple[str, Any]]:
+    if terms.retention:
+        yield "retention", terms.retention.duration
+        yield "retentionRule", terms.retention.rule
+    if terms.refresh:
+        yield "refresh", {"mode": terms.refresh.mode, "interval": terms.refresh.interval, "rule": terms.refresh.rule}
+    if terms.platforms is not None:
+        yield "platforms", sorted(terms.platforms)

@@ -1,18 +1,20 @@
 """Who uses an image: the pods of a namespace and the templates that will make pods, by their top controller."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from hooks.containers import MIRROR
 from hooks.facts import Groups
 from hooks.jobs import POD_LABELS
-from hooks.resources import CRON_JOB, DAEMON_SET, DEPLOYMENT, POD, SERVICE_ACCOUNT, STATEFUL_SET
+from hooks.resources import CRON_JOB, DAEMON_SET, DEPLOYMENT, POD, POLICY, SERVICE_ACCOUNT, STATEFUL_SET
+from hooks.rules import images_of
 from kube.types import Object, annotations, entries, labels, metadata, owner, part
 
 TEMPLATES = (DEPLOYMENT, STATEFUL_SET, DAEMON_SET, CRON_JOB)
 _FINISHED = frozenset({"Succeeded", "Failed"})
-_CRON_RUN = re.compile(r"(.+)-[0-9]{8,10}")  # the CronJob controller adds the scheduled time in minutes
+_CRON_RUN = re.compile(r"(.+)-([0-9]{8})")  # the CronJob controller adds the scheduled time in minutes
+_MINUTES = range(25_000_000, 60_000_000)  # 2017 to 2084; a date such as 20260101 is none of them
 _MAX_USER = 320  # a pod's owner reference may say anything
 _MAX_SECRET = 253
 _HASH_LABEL = "pod-template-hash"
@@ -20,9 +22,13 @@ _HASH_LABEL = "pod-template-hash"
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A pod, or the template of pods to come. `user` is its top controller, such as `Deployment/web`."""
+    """A pod, or the template of pods to come.
+
+    `user` is its top controller, such as `Deployment/web`; `kind` is the controller's kind as policies name it.
+    """
 
     user: str
+    kind: str
     pod: Object
     secrets: tuple[str, ...]
 
@@ -35,19 +41,27 @@ def workloads(related: Groups) -> Iterator[Workload]:
     """Everything in a namespace that uses images, or will."""
     accounts = {metadata(account)["name"]: account for account in related[SERVICE_ACCOUNT.group].values()}
     crons = {metadata(cron)["name"] for cron in related[CRON_JOB.group].values()}
-    for user, pod in _pods(related, crons):
-        yield Workload(user[:_MAX_USER], pod, _secrets(part(pod, "spec"), accounts))
+    for user, kind, pod in _pods(related, crons):
+        yield Workload(user[:_MAX_USER], kind, pod, _secrets(part(pod, "spec"), accounts))
+    for policy in related[POLICY.group].values():
+        listed = images_of(policy, POLICY.kind)
+        spec = {"containers": [{"name": image, "image": image} for image in listed]}
+        yield Workload(_user(POLICY.kind, policy), POLICY.kind, {"spec": spec}, _secrets({}, accounts))
 
 
-def _pods(related: Groups, crons: set[str]) -> Iterator[tuple[str, Object]]:
+def _user(kind: str, obj: Object) -> str:
+    return f"{kind}/{metadata(obj)['name']}"
+
+
+def _pods(related: Groups, crons: set[str]) -> Iterator[tuple[str, str, Object]]:
     for resource in TEMPLATES:
         for obj in related[resource.group].values():
             spec = part(obj, "spec")
             holder = part(part(spec, "jobTemplate"), "spec") if resource is CRON_JOB else spec
-            yield f"{resource.kind}/{metadata(obj)['name']}", part(holder, "template")
+            yield _user(resource.kind, obj), resource.kind, part(holder, "template")
     for pod in related[POD.group].values():
         if part(pod, "status").get("phase") not in _FINISHED and not _copies(pod):
-            yield top_controller(pod, crons), pod
+            yield top_controller(pod, crons), owner_kind(pod), pod
 
 
 def _copies(pod: Object) -> bool:
@@ -55,7 +69,7 @@ def _copies(pod: Object) -> bool:
     return POD_LABELS.items() <= labels(pod).items()
 
 
-def top_controller(pod: Object, crons: set[str]) -> str:
+def top_controller(pod: Object, crons: Collection[str]) -> str:
     """The workload that a pod belongs to, told from the pod alone and the names of the namespace's CronJobs.
 
     A static pod's mirror is owned by its node; it is a workload of its own.
@@ -68,9 +82,22 @@ def top_controller(pod: Object, crons: set[str]) -> str:
         suffix = f"-{labels(pod).get(_HASH_LABEL)}"
         return f"Deployment/{name.removesuffix(suffix)}" if name.endswith(suffix) else f"ReplicaSet/{name}"
     if kind == "Job":
-        run = _CRON_RUN.fullmatch(name)
-        return f"CronJob/{run[1]}" if run and run[1] in crons else f"Job/{name}"
+        run = _cron_of(name)
+        return f"CronJob/{run}" if run in crons else f"Job/{name}"
     return f"{kind}/{name}"
+
+
+def owner_kind(pod: Object) -> str:
+    """The kind of the workload that a pod belongs to, told from the pod alone, so that admission says the same."""
+    kind = top_controller(pod, ()).partition("/")[0]
+    reference = owner(pod)
+    return CRON_JOB.kind if kind == "Job" and reference and _cron_of(str(reference.get("name"))) else kind
+
+
+def _cron_of(job: str) -> str | None:
+    """The CronJob that makes Jobs of such a name."""
+    run = _CRON_RUN.fullmatch(job)
+    return run[1] if run and int(run[2]) in _MINUTES else None
 
 
 def _secrets(spec: Object, accounts: dict[str, Object]) -> tuple[str, ...]:
