@@ -1,30 +1,16 @@
-"""`python -m hooks`: the hooks and admission under gunicorn, until SIGTERM, which lets requests end first."""
+"""`python -m hooks`: the hooks under gunicorn. Admission is a process of its own, hooks.admission_server."""
 
 import logging
 import os
-from typing import Any
 
 import click
 from flask import Flask
-from gunicorn.app.base import BaseApplication
 
 from hooks.app import create_app
-from hooks.observe import InvalidSetting, Observer
-
-
-class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn with our options instead of its own command line."""
-
-    def __init__(self, options: dict[str, Any]) -> None:
-        self._options = options
-        super().__init__()
-
-    def load_config(self) -> None:
-        for name, value in self._options.items():
-            self.cfg.set(name, value)
-
-    def load(self) -> Flask:
-        return create_app(Observer.from_environment(os.environ))
+from hooks.observe import InvalidSetting, Observer, settings_from
+from hooks.own_secrets import TOKEN, OwnSecrets, new_token
+from hooks.server import Server, gunicorn_options
+from kube.client import Api, KubernetesError
 
 
 @click.command()
@@ -41,7 +27,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     type=click.Choice(["debug", "info", "warning", "error"]),
 )
 def main(listen: str, workers: int, threads: int, tls_cert: str | None, tls_key: str | None, log_level: str) -> None:
-    """Answer Metacontroller's hooks and the API server's admission webhook."""
+    """Answer Metacontroller's hooks."""
     if bool(tls_cert) != bool(tls_key):
         raise click.UsageError("--tls-cert and --tls-key belong together")
     try:
@@ -50,22 +36,25 @@ def main(listen: str, workers: int, threads: int, tls_cert: str | None, tls_key:
         raise click.UsageError(str(error)) from error
     # gunicorn's own lines have their own handler.
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    options: dict[str, Any] = {
-        "bind": [listen],
-        "workers": workers,
-        "threads": threads,
-        "worker_class": "gthread",
-        "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,  # noqa: S108, PTH112 - heartbeats in memory
-        "control_socket_disable": True,
-        "timeout": 60,
-        "graceful_timeout": 20,
-        "keepalive": 75,
-        "loglevel": log_level,
-        "proc_name": "kuik-hooks",
-        "certfile": tls_cert,
-        "keyfile": tls_key,
-    }
-    _Server(options).run()
+    options = gunicorn_options("kuik-hooks", listen, workers, threads, log_level)
+    files = {"certfile": tls_cert, "keyfile": tls_key}
+    Server(_application, options | files).run()
+
+
+def _application() -> Flask:
+    """With the API server at hand where this is a pod, or where KUIK_KUBECONFIG names one."""
+    path = os.environ.get("KUIK_KUBECONFIG")
+    if not path and "KUBERNETES_SERVICE_HOST" not in os.environ:
+        return create_app(Observer.from_environment(os.environ))
+    api = Api.from_kubeconfig(path) if path else Api.in_cluster()
+    own = OwnSecrets(api, settings_from(os.environ).job.namespace)
+    environment = dict(os.environ)
+    if not environment.get("KUIK_TOKEN"):
+        try:
+            environment["KUIK_TOKEN"] = own.ensure(TOKEN, new_token).get("token", b"").decode("ascii", "ignore").strip()
+        except KubernetesError as error:
+            logging.getLogger(__name__).warning("the shield is asked without a token: %s", error)
+    return create_app(Observer.from_environment(environment, own.authority))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """The edge that gathers an Observation: the clock, the environment, and facts that the shield knows."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from hooks.facts import Access, Context, ImageFacts, JobSettings, Questions, Settings, Unknown
+from hooks.facts import Absent, Access, Context, ImageFacts, JobSettings, Known, Questions, Settings, Unknown
 from hooks.shield import Shield
 from registry.proxied import DEFAULT_PROXY
 from registry.reference import Reference
@@ -47,23 +47,32 @@ def _seconds(environment: Mapping[str, str], name: str, usual: int) -> int:
     return int(text)
 
 
+Authority = Callable[[], Known[str] | Absent | Unknown]
+"""Reads the CA bundle of the admission webhook; it never raises."""
+
+
+def _no_authority() -> Unknown:
+    return Unknown("the hooks were given no way to read the CA bundle")
+
+
 class Observer:
     """Makes the Context of each request."""
 
-    def __init__(self, settings: Settings, shield: Shield | None = None) -> None:
+    def __init__(self, settings: Settings, shield: Shield | None = None, authority: Authority = _no_authority) -> None:
         self.settings = settings
         self._shield = shield
+        self._authority = authority
         self._pool = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="facts")
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> "Observer":
+    def from_environment(cls, environment: Mapping[str, str], authority: Authority = _no_authority) -> "Observer":
         """As the hooks' Deployment is configured; without KUIK_SHIELD_URL no fact is known. Raises InvalidSetting."""
         url = environment.get("KUIK_SHIELD_URL")
         try:
             shield = Shield(url, environment.get("KUIK_TOKEN", "")) if url else None
         except ValueError as error:
             raise InvalidSetting(f"KUIK_SHIELD_URL={error}") from error
-        return cls(settings_from(environment), shield)
+        return cls(settings_from(environment), shield, authority)
 
     def context(self, references: Iterable[Reference] = ()) -> Context:
         """The moment, the settings, and whether these images are public as far as the shield says so in time."""
@@ -76,7 +85,9 @@ class Observer:
 
     def gather(self, questions: Questions, context: Context) -> Context:
         """The context with what a stage asked for; what cannot be found out is Unknown, and nothing is raised."""
-        return replace(context, image=self._image(questions.image)) if questions.image else context
+        if questions.image:
+            context = replace(context, image=self._image(questions.image))
+        return replace(context, authority=self._authority()) if questions.authority else context
 
     def _image(self, image: str) -> ImageFacts:
         """What the shield knows of one image; Absent where there is no shield to ask."""

@@ -9,6 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from kube.client import Api, KubernetesError
@@ -24,6 +25,14 @@ _GRACE = 10.0
 """Seconds that the server may be late in ending a watch, before it counts as dead."""
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which objects of a kind: those of one namespace, those that fit a label selector, or all."""
+
+    namespace: str = ""
+    labels: str = ""
+
+
 class _Lost(Exception):
     """The watch cannot go on from where it was: everything has to be listed again."""
 
@@ -36,7 +45,7 @@ def trimmed(obj: Object) -> Object:
 
 
 class Watch:
-    """All objects of `kind` that fit `query` (such as labelSelector), in a thread of its own from `start` to `stop`.
+    """The objects of `kind` that are selected, in a thread of its own from `start` to `stop`.
 
     `keep` is what is kept of an object. `seconds` is how long one watch lasts, and so how late a connection that died
     silently is found out. Readers never wait: what they get was true a moment ago, `quiet_for` says how long.
@@ -46,15 +55,15 @@ class Watch:
         self,
         api: Api,
         kind: Kind,
-        query: Mapping[str, str] | None = None,
+        selected: Selection = Selection(),
         *,
         keep: Callable[[Object], Object] = trimmed,
         seconds: float = 240.0,
     ) -> None:
         self.kind = kind
         self._api = api
-        self._path = kind.collection()
-        self._query = dict(query or {})
+        self._path = kind.collection(selected.namespace)
+        self._query = {"labelSelector": selected.labels} if selected.labels else {}
         self._keep = keep
         self._seconds = seconds
         self._objects: dict[str, Object] = {}

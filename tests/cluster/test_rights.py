@@ -79,6 +79,39 @@ def test_what_a_copy_may_do(installed: ControlPlane, question: tuple[str, ...], 
     assert allowed(installed, "kuik-copy", *question) is expected
 
 
-@pytest.mark.parametrize("question", [("get", "secrets", "-A"), ("patch", "pods", "-A"), ("*", "*", "-A")])
-def test_the_hooks_may_nothing_yet(installed: ControlPlane, question: tuple[str, ...]) -> None:
-    assert not allowed(installed, "kuik-hooks", *question)
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        (("watch", "namespaces"), True),
+        (("watch", "clustercachepolicies.kuik.dev"), True),
+        (("watch", "cachepolicies.kuik.dev", "-A"), True),
+        (("watch", "cachedimages.kuik.dev"), True),
+        (("watch", "daemonsets.apps", "-n", NAMESPACE), True),
+        (("list", "pods", "-A"), True),
+        (("create", "events", "-n", "default"), True),
+        (("get", "deployments.apps", "-n", "default"), True),
+        (("get", "cronjobs.batch", "-n", "default"), True),
+        (("get", "secrets/kuik-token", "-n", NAMESPACE), True),
+        (("get", "secrets/kuik-capability", "-n", NAMESPACE), True),
+        (("update", "secrets/kuik-admission-tls", "-n", NAMESPACE), True),
+        (("create", "secrets", "-n", NAMESPACE), True),
+        (("update", "secrets/kuik-token", "-n", NAMESPACE), False),
+        (("update", "secrets/kuik-capability", "-n", NAMESPACE), False),
+        (("get", "secrets/registry-password", "-n", NAMESPACE), False),
+        (("list", "secrets", "-n", NAMESPACE), False),
+        (("watch", "secrets", "-n", NAMESPACE), False),
+        (("delete", "secrets/kuik-admission-tls", "-n", NAMESPACE), False),
+        (("get", "secrets", "-A"), False),
+        (("create", "secrets", "-n", "default"), False),
+        (("watch", "daemonsets.apps", "-A"), False),
+        (("patch", "pods", "-A"), False),
+        (("delete", "pods", "-A"), False),
+        (("patch", "cachedimages.kuik.dev"), False),
+        (("delete", "cachedimages.kuik.dev"), False),
+        (("patch", "events", "-A"), False),
+        (("create", "mutatingwebhookconfigurations.admissionregistration.k8s.io"), False),
+        (("*", "*", "-A"), False),
+    ],
+)
+def test_what_the_hooks_may_do(installed: ControlPlane, question: tuple[str, ...], expected: bool) -> None:
+    assert allowed(installed, "kuik-hooks", *question) is expected

@@ -1,7 +1,5 @@
 """The endpoints as Metacontroller and the API server call them."""
 
-import base64
-import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,7 +7,6 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from hooks import app as hooks_app
 from hooks.app import create_app
 from hooks.facts import Context, Known, Settings
 from hooks.observe import Observer
@@ -29,22 +26,6 @@ class Everything(Observer):
 @pytest.fixture
 def app() -> Flask:
     return create_app(Everything(Settings()))
-
-
-def review(operation: str = "CREATE", **request: Any) -> dict[str, Any]:
-    pod = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "nginx"}]}}
-    return {
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
-            "resource": {"group": "", "version": "v1", "resource": "pods"},
-            "operation": operation,
-            "namespace": "shop",
-            "object": pod,
-            **request,
-        },
-    }
 
 
 @pytest.mark.parametrize("folder", list(golden.folders())[::7], ids=lambda folder: folder.name)
@@ -92,8 +73,6 @@ def test_a_related_kind_that_is_missing_is_an_error_and_no_empty_answer(client: 
             500,
             "CachedImage",
         ),
-        ("/admit", b'{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview"}', 500, "admission.k8s.io/v1"),
-        ("/admit", b" " * (hooks_app.MAX_ADMISSION_BODY + 1), 413, "exceeds"),
     ],
 )
 def test_bad_requests_are_refused_with_words(
@@ -102,33 +81,6 @@ def test_bad_requests_are_refused_with_words(
     answered = client.post(path, data=body, content_type="application/json")
     assert answered.status_code == status
     assert word in answered.get_json()["error"]
-
-
-def test_a_new_pod_is_patched(client: FlaskClient) -> None:
-    response = client.post("/admit", json=review()).get_json()["response"]
-    assert (response["allowed"], response["patchType"]) == (True, "JSONPatch")
-    assert response["uid"] == "705ab4f5-6393-11e8-b7cc-42010a800002"
-    operations = json.loads(base64.b64decode(response["patch"]))
-    assert operations[-1] == {
-        "op": "replace",
-        "path": "/spec/containers/0/image",
-        "value": "localhost:7439/docker.io/library/nginx:latest",
-    }
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        review("UPDATE"),
-        review("DELETE", object=None),
-        review(subResource="ephemeralcontainers"),
-        review(resource={"group": "apps", "version": "v1", "resource": "deployments"}),
-    ],
-    ids=["update", "delete", "subresource", "deployment"],
-)
-def test_nothing_but_the_creation_of_pods_is_patched(client: FlaskClient, body: dict[str, Any]) -> None:
-    response = client.post("/admit", json=body).get_json()["response"]
-    assert response == {"uid": body["request"]["uid"], "allowed": True}
 
 
 def test_health(client: FlaskClient) -> None:

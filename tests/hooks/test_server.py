@@ -1,13 +1,11 @@
 """`python -m hooks`: the real server, called over HTTP with the bodies that Metacontroller sends."""
 
 import http.client
-import http.server
 import json
 import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 
@@ -15,39 +13,14 @@ import pytest
 
 from hooks.stages import STAGES
 from tests.hooks import golden
-from tests.hooks.test_app import review
 from tests.rig.processes import free_port
 
 
-class _Shield(http.server.BaseHTTPRequestHandler):
-    """A double of the shield's facts endpoint."""
-
-    def do_GET(self) -> None:
-        known = self.headers.get("Authorization") == "Bearer t0ken" and "nginx" in self.path
-        body = json.dumps({"access": "public" if known else "unknown"}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_arguments: object) -> None:
-        """Keep quiet."""
-
-
 @pytest.fixture(scope="module")
-def shield() -> Iterator[int]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Shield)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server.server_address[1]
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture(scope="module")
-def port(shield: int) -> Iterator[int]:
+def port() -> Iterator[int]:
     number = free_port()
-    settings = {"KUIK_LISTEN": f"127.0.0.1:{number}", "KUIK_SHIELD_URL": f"http://127.0.0.1:{shield}"}
-    environment = {**os.environ, **settings, "KUIK_TOKEN": "t0ken", "KUIK_LOG_LEVEL": "warning"}
+    settings = {"KUIK_LISTEN": f"127.0.0.1:{number}"}
+    environment = {**os.environ, **settings, "KUIK_LOG_LEVEL": "warning"}
     process = subprocess.Popen([sys.executable, "-m", "hooks"], env=environment)
     try:
         _wait(number)
@@ -96,16 +69,6 @@ def test_a_large_namespace(port: int, chunked: bool) -> None:
     assert status == 200
     assert isinstance(attachments, list)
     assert attachments[0]["spec"]["images"][0]["users"] == 1000
-
-
-def test_admission_asks_the_shield(port: int) -> None:
-    pod = {"spec": {"containers": [{"name": "a", "image": "nginx"}, {"name": "b", "image": "secret.example.com/x"}]}}
-    status, answered = _post(port, "/admit", json.dumps(review(object=pod)).encode())
-    response = answered["response"]
-    assert status == 200
-    assert isinstance(response, dict)
-    assert response["auditAnnotations"] == {"left-alone": "b: AccessUnknown"}
-    assert "patch" in response
 
 
 def test_a_bad_body(port: int) -> None:

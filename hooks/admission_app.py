@@ -1,0 +1,125 @@
+"""Admission's HTTP endpoints, which the API server calls, and what a review is judged by."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException, NotFound
+
+from hooks.admission import Mode, Request, admit, asked, read
+from hooks.answers import body, json_answer, refused, unreadable
+from hooks.asking import Asking
+from hooks.containers import Obstacle, opted
+from hooks.directory import NamespaceRules
+from hooks.facts import Access, Proof, Settings, Unknown
+from hooks.messages import Unreadable
+from hooks.rewrite import Rules
+from hooks.workloads import top_controller
+from kube.types import Object, metadata, owner
+from registry.reference import Reference
+
+MAX_BODY = 3 * 1024 * 1024
+"""Bytes of an AdmissionReview: what an API server stores of one object is at most 1.5 MiB."""
+
+_NOT_KNOWN = Obstacle("NamespaceUnknown", "the namespace and its policies are not known yet")
+_NOT_OPTED_IN = Obstacle("NotOptedIn", "the pod's label does not ask for the cache")
+_UNKNOWN = Unknown("nobody was asked")
+_log = logging.getLogger(__name__)
+
+
+class Cluster(Protocol):
+    """What is known of the cluster; see hooks.directory.Directory."""
+
+    @property
+    def synced(self) -> bool: ...
+    @property
+    def unfit(self) -> Obstacle | None: ...
+    def namespace(self, name: str) -> Object | None: ...
+    def policies(self, namespace: Object) -> NamespaceRules | None: ...
+    def proof(self, reference: Reference) -> Proof | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Knows what a review is judged by. `key` is the key of capabilities, empty while it was not read."""
+
+    settings: Settings
+    cluster: Cluster
+    asking: Asking
+    key: Callable[[], bytes]
+
+    def rules(self, review: Request, mode: Mode) -> Rules:
+        """The rules for a review. The shield is asked of what is not proven, and given its time."""
+        namespace = self.cluster.namespace(review.namespace)
+        about = self.cluster.policies(namespace) if namespace is not None and self.cluster.synced else None
+        rules = Rules(self.settings, _not_asked, namespace, proof=self.cluster.proof, key=self.key())
+        if about is None or review.pod is None:
+            return replace(rules, nothing=_NOT_KNOWN)
+        rules = replace(rules, policy=_policy(about, review.pod, mode), nothing=self.cluster.unfit)
+        answers = self.asking.answers(asked(review, rules))
+        return replace(rules, access=lambda reference: answers.get(reference.name, _UNKNOWN))
+
+
+def create_app(judge: Judge, ready: Callable[[], bool]) -> Flask:
+    """The application; `ready` says whether it can answer as it should."""
+    app = Flask("admission")
+
+    @app.post("/admit")
+    @app.post("/admit/<mode>")
+    def admission(mode: str = Mode.ON.value) -> Response:
+        wanted = _mode(mode)
+        review = read(body(MAX_BODY))
+        return json_answer(admit(review, judge.rules(review, wanted), wanted).review())
+
+    @app.get("/healthz")
+    def health() -> Response:
+        return Response("ok\n", mimetype="text/plain")
+
+    @app.get("/readyz")
+    def readiness() -> Response:
+        return Response("ok\n", mimetype="text/plain") if ready() else Response("not ready\n", 503)
+
+    app.register_error_handler(Unreadable, unreadable)
+    app.register_error_handler(HTTPException, refused)
+    return app
+
+
+def owner_kind(pod: Object) -> str:
+    """The kind of the pod's top controller, as far as the pod alone tells it; Pod where it has none."""
+    if owner(pod) is None:
+        return "Pod"
+    return top_controller({**pod, "metadata": {"name": "", **metadata(pod)}}, _AnyName()).partition("/")[0]
+
+
+class _AnyName(set[str]):
+    """The names of CronJobs, which the request does not hold: a Job named as they name theirs is taken for one."""
+
+    def __contains__(self, _name: object) -> bool:
+        return True
+
+
+def _policy(about: NamespaceRules, pod: Object, mode: Mode) -> Callable[[Reference], Obstacle | None]:
+    if mode is Mode.OPT_IN and opted(pod) is not True:
+        return lambda _reference: _NOT_OPTED_IN
+    rules = about.for_pod(pod, owner_kind(pod))
+
+    def decide(reference: Reference) -> Obstacle | None:
+        decision = rules.decide(str(reference.identity))
+        return None if decision.caches else Obstacle(decision.rule, decision.message or "a rule leaves the image alone")
+
+    return decide
+
+
+def _not_asked(_reference: Reference) -> Access:
+    return _UNKNOWN
+
+
+def _mode(name: str) -> Mode:
+    try:
+        return Mode(name)
+    except ValueError:
+        raise NotFound(
+            f"there is no mode {name[:64]!r}: it is one of {', '.join(mode.value for mode in Mode)}"
+        ) from None
