@@ -37,6 +37,11 @@ class Glob:
         return True
 
     @cached_property
+    def head(self) -> str:
+        """What every name begins with that the pattern stands for; mostly enough to tell that it does not."""
+        return self.pattern.partition(_ANY)[0].partition(_ONE)[0]
+
+    @cached_property
     def _pieces(self) -> tuple[str, ...]:
         """The texts between the stars; none where a `?` asks for another way."""
         return () if _ONE in self.pattern else tuple(self.pattern.split(_ANY))
@@ -90,4 +95,4 @@ def glob(pattern: str) -> Glob:
 
 def fits(patterns: tuple[Glob, ...], name: str) -> bool:
     """Whether one of the patterns stands for the name; no patterns stand for every name."""
-    return not patterns or any(pattern.matches(name) for pattern in patterns)
+    return not patterns or any(name.startswith(pattern.head) and pattern.matches(name) for pattern in patterns)

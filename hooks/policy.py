@@ -66,6 +66,7 @@ class NamespacePolicies:
         rules = (*enforced, *own, *others)
         self._keys = sorted({key for rule in rules for key in rule.selector.keys})
         self._known: dict[tuple[object, ...], ImagePolicies] = {}
+        self._made: dict[tuple[str, ...], ImagePolicies] = {}
 
     def for_pod(self, pod: Object, owner_kind: str) -> ImagePolicies:
         """The rules about a pod, or a template `{metadata, spec}`, whose top controller is of this kind.
@@ -91,7 +92,9 @@ class NamespacePolicies:
         def about(rules: tuple[Rule, ...]) -> Iterator[Rule]:
             return (rule for rule in rules if rule.is_about(found, owner_kind))
 
-        return ImagePolicies((*about(self._enforced), *stated, *about(self._own), *about(self._others), _DEFAULT))
+        rules = (*about(self._enforced), *stated, *about(self._own), *about(self._others), _DEFAULT)
+        said = (*(rule.name for rule in rules), *(rule.action for rule in stated))
+        return self._made.setdefault(said, ImagePolicies(rules))
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,7 +164,7 @@ def _summary(engine: Engine) -> int:
     """Say what is not cached and why; the exit status of `--once`."""
     left_alone = engine.left_alone()
     for one in left_alone:
-        click.echo(f"left alone {one.image}: {one.message or one.rule}", err=True)
+        click.echo(f"left alone {one.image}: {one.message or f'by {one.rule}'}", err=True)
     images = engine.cached_images()
     failed = [_row(obj) for obj in images if (obj.get("status") or {}).get("phase") != "Cached"]
     click.echo(f"{len(images) - len(failed)} of {len(images)} images are cached", err=True)

@@ -6,13 +6,15 @@ from typing import Any
 
 from kube.types import Object, metadata
 from kuik.local.documents import ManifestError, documents, plain
+from kuik.local.policies import KINDS as POLICIES
+from kuik.local.policies import checked
 from kuik.local.templates import PATHS
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 MAX_FILE = 64 * 1024 * 1024
 """Bytes that one manifest file may have."""
 
-_READ = frozenset({*PATHS, "Namespace", "Secret", "ServiceAccount"})
+_READ = frozenset({*PATHS, *POLICIES, "Namespace", "Secret", "ServiceAccount"})
 _NAMES = ("name", "generateName", "namespace")
 _STDIN = "-"
 _Stamp = tuple[int, int, int]
@@ -39,7 +41,8 @@ def _objects(document: Any, origin: str) -> Iterator[Object]:
         return
     if kind not in _READ:  # also what is no object of an API server, such as a Kustomization, and has no name
         return
-    yield _named(plain(document, origin), f"{origin}: {kind}")
+    named = _named(plain(document, origin), f"{origin}: {kind}")
+    yield checked(named, f"{origin}: {kind} {named['metadata'].get('name')}") if kind in POLICIES else named
 
 
 def _items(document: Object, items: Sequence[Any], origin: str) -> Iterator[Object]:

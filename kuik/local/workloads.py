@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from kube.types import Key, Object, entries, metadata, part
+from kube.types import CACHE_POLICY, CLUSTER_CACHE_POLICY, Key, Object, entries, metadata, part
 
 TEMPLATES = {"Deployment", "StatefulSet", "DaemonSet", "CronJob"}
 """Workloads whose templates stage 1 reads by itself."""
@@ -18,7 +18,7 @@ DEFAULT_NAMESPACE = "default"
 
 
 def cluster_objects(manifests: Iterable[Object]) -> dict[Key, Object]:
-    """The namespaces, pods, service accounts and workloads that applying `manifests` would bring about.
+    """The namespaces, pods, service accounts, workloads and policies that applying `manifests` would bring about.
 
     A ReplicaSet or Job stands as the pod that it would make; every namespace that is named exists. Kinds that run no
     images are left out. An object that is given twice counts as given last, as with `kubectl apply`.
@@ -37,6 +37,10 @@ def _objects(manifest: Object) -> Iterator[Object]:
     kind = manifest["kind"]
     if kind == "Namespace":
         yield _plain(manifest, {**manifest["metadata"]})
+    elif kind == CLUSTER_CACHE_POLICY:
+        yield manifest
+    elif kind == CACHE_POLICY:
+        yield _plain(manifest, _metadata(manifest))
     elif kind in _AS_THEY_ARE:
         version = _VERSIONS.get(kind, "apps/v1")
         yield {**_plain(manifest, _metadata(manifest)), "apiVersion": version}
