@@ -16,8 +16,8 @@ from hooks.directory import NamespaceRules
 from hooks.facts import Access, Proof, Settings, Unknown
 from hooks.messages import Unreadable
 from hooks.rewrite import Rules
-from hooks.workloads import top_controller
-from kube.types import Object, metadata, owner
+from hooks.workloads import owner_kind
+from kube.types import Object
 from registry.reference import Reference
 
 MAX_BODY = 3 * 1024 * 1024
@@ -84,20 +84,6 @@ def create_app(judge: Judge, ready: Callable[[], bool]) -> Flask:
     app.register_error_handler(Unreadable, unreadable)
     app.register_error_handler(HTTPException, refused)
     return app
-
-
-def owner_kind(pod: Object) -> str:
-    """The kind of the pod's top controller, as far as the pod alone tells it; Pod where it has none."""
-    if owner(pod) is None:
-        return "Pod"
-    return top_controller({**pod, "metadata": {"name": "", **metadata(pod)}}, _AnyName()).partition("/")[0]
-
-
-class _AnyName(set[str]):
-    """The names of CronJobs, which the request does not hold: a Job named as they name theirs is taken for one."""
-
-    def __contains__(self, _name: object) -> bool:
-        return True
 
 
 def _policy(about: NamespaceRules, pod: Object, mode: Mode) -> Callable[[Reference], Obstacle | None]:

@@ -89,9 +89,11 @@ def top_controller(pod: Object, crons: Collection[str]) -> str:
 
 def owner_kind(pod: Object) -> str:
     """The kind of the workload that a pod belongs to, told from the pod alone, so that admission says the same."""
-    kind = top_controller(pod, ()).partition("/")[0]
     reference = owner(pod)
-    return CRON_JOB.kind if kind == "Job" and reference and _cron_of(str(reference.get("name"))) else kind
+    if reference is None:  # a new pod may have no name yet either
+        return POD.kind
+    kind = top_controller(pod, ()).partition("/")[0]
+    return CRON_JOB.kind if kind == "Job" and _cron_of(str(reference.get("name"))) else kind
 
 
 def _cron_of(job: str) -> str | None:

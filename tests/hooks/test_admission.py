@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hooks import admission_app
-from hooks.admission_app import Judge, create_app, owner_kind
+from hooks.admission_app import Judge, create_app
 from hooks.asking import Asking
 from hooks.containers import ORIGINALS, Obstacle
 from hooks.directory import LabelsAlone, NamespaceRules, proofs
 from hooks.facts import PRIVATE, PUBLIC, Known, Proof, Settings
+from hooks.workloads import owner_kind
 from kube.types import Object
 from registry.capability import capability
 from registry.reference import Reference
