@@ -60,7 +60,7 @@ def _pods(related: Groups, crons: set[str]) -> Iterator[tuple[str, str, Object]]
             holder = part(part(spec, "jobTemplate"), "spec") if resource is CRON_JOB else spec
             yield _user(resource.kind, obj), resource.kind, part(holder, "template")
     for pod in related[POD.group].values():
-        if part(pod, "status").get("phase") not in _FINISHED and not _copies(pod):
+        if str(part(pod, "status").get("phase")) not in _FINISHED and not _copies(pod):
             yield top_controller(pod, crons), owner_kind(pod), pod
 
 

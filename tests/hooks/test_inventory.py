@@ -86,3 +86,46 @@ def test_texts_of_any_length_in_a_pod_still_make_a_valid_inventory() -> None:
     found = inventory([{"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}])
     assert [str(error) for error in validate(found)] == []
     assert {entry["decision"] for entry in found["spec"]["images"]} == {"Ignore"}
+
+
+RULES: tuple[dict[str, Any], ...] = (
+    {"name": "jobs", "action": "Ignore", "match": {"ownerKinds": ["CronJob"]}},
+    {"name": "nginx", "action": "Cache", "match": {"images": ["*/nginx:*"]}, "retention": "7d"},
+    {"name": "wide", "action": "Cache", "platforms": [], "refresh": {"mode": "Sync", "interval": "1h"}},
+    {"name": "tools", "action": "Ignore", "match": {"images": ["ghcr.io/*"]}, "enforced": True},
+)
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> list[Any]:
+    """Policies of both kinds, each with a name of its own."""
+    found = []
+    for name in draw(st.lists(st.sampled_from("abc"), unique=True)):
+        kind, where = draw(st.sampled_from([("CachePolicy", {"namespace": "shop"}), ("ClusterCachePolicy", {})]))
+        rules = draw(st.lists(st.sampled_from(RULES), unique_by=lambda rule: str(rule["name"])))
+        meta = {"name": name, **where}
+        found.append({"apiVersion": "kuik.dev/v1alpha1", "kind": kind, "metadata": meta, "spec": {"rules": rules}})
+    return found
+
+
+@given(st.lists(pods(), max_size=5).map(named), policies(), st.randoms(use_true_random=False))
+def test_order_of_pods_and_policies_does_not_matter(found: list[Any], ruling: list[Any], random: Any) -> None:
+    shuffled = [*found, *ruling]
+    random.shuffle(shuffled)
+    said = inventory([*found, *ruling])
+    assert orjson.dumps(said) == orjson.dumps(inventory(shuffled))
+    assert [str(error) for error in validate(said)] == []
+
+
+@given(
+    st.sampled_from(["metadata", "spec", "status"]),
+    st.sampled_from(["labels", "annotations", "containers", "volumes", "containerStatuses", "startTime", "phase"]),
+    st.sampled_from([None, 5, "text", [], [None], ["x"], [{}], {}, {"kuik.dev/cache": []}, [{"name": [], "state": 1}]]),
+)
+def test_no_malformed_pod_ends_it(part: str, field: str, odd: Any) -> None:
+    pod: dict[str, Any] = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "shop"}}
+    pod["spec"] = {"containers": [{"name": "c", "image": "nginx"}]}
+    pod["status"] = {"containerStatuses": [{"name": "c", "state": {"waiting": {"reason": "ErrImagePull"}}}]}
+    pod[part] = {**pod[part], field: odd}
+    other = {**pod, "metadata": {"name": "q", "namespace": "shop"}, "spec": {"containers": [{"image": "redis"}]}}
+    assert "docker.io/library/redis:latest" in {entry["image"] for entry in inventory([pod, other])["spec"]["images"]}
