@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import click
 from rich.console import Console
 
-from bench import copying, herd, stages, warm
+from bench import admission, copying, herd, stages, warm
 from bench.clients import WrongAnswer
 from bench.figures import Result
 from bench.measure import CommandFailed
@@ -23,6 +23,7 @@ BENCHMARKS: Mapping[str, Callable[[Setting], Result]] = {
     "herd": herd.measure,
     "warm": warm.measure,
     "stages": stages.measure,
+    "admission": admission.measure,
 }
 
 

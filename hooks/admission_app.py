@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Protocol
 
 from flask import Flask, Response
@@ -12,9 +13,9 @@ from hooks.admission import Mode, Request, admit, asked, read
 from hooks.answers import body, json_answer, refused, unreadable
 from hooks.asking import Asking
 from hooks.containers import Obstacle, opted
-from hooks.directory import NamespaceRules
 from hooks.facts import Access, Proof, Settings, Unknown
 from hooks.messages import Unreadable
+from hooks.policy import NamespacePolicies
 from hooks.rewrite import Rules
 from hooks.workloads import owner_kind
 from kube.types import Object
@@ -37,7 +38,7 @@ class Cluster(Protocol):
     @property
     def unfit(self) -> Obstacle | None: ...
     def namespace(self, name: str) -> Object | None: ...
-    def policies(self, namespace: Object) -> NamespaceRules | None: ...
+    def policies(self, namespace: Object) -> NamespacePolicies | None: ...
     def proof(self, reference: Reference) -> Proof | None: ...
 
 
@@ -86,11 +87,12 @@ def create_app(judge: Judge, ready: Callable[[], bool]) -> Flask:
     return app
 
 
-def _policy(about: NamespaceRules, pod: Object, mode: Mode) -> Callable[[Reference], Obstacle | None]:
+def _policy(about: NamespacePolicies, pod: Object, mode: Mode) -> Callable[[Reference], Obstacle | None]:
     if mode is Mode.OPT_IN and opted(pod) is not True:
         return lambda _reference: _NOT_OPTED_IN
     rules = about.for_pod(pod, owner_kind(pod))
 
+    @cache  # each image is looked at twice: for what to ask the shield, and for the answer
     def decide(reference: Reference) -> Obstacle | None:
         decision = rules.decide(str(reference.identity))
         return None if decision.caches else Obstacle(decision.rule, decision.message or "a rule leaves the image alone")

@@ -3,14 +3,14 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from collections.abc import Mapping
+from typing import Any
 
-from hooks.containers import Obstacle, namespace_opts_out, opted
+from hooks.containers import Obstacle
 from hooks.facts import PRIVATE, PUBLIC, Proof, Secret
 from hooks.fitness import Fitness
 from hooks.messages import Unreadable
+from hooks.policy import NamespacePolicies, Policies
 from kube.client import Api
 from kube.paths import KINDS
 from kube.types import Object, entries, labels, metadata, part
@@ -25,74 +25,10 @@ _PROXIES_SECONDS = 25.0
 _log = logging.getLogger(__name__)
 
 
-class Verdict(Protocol):
-    """What becomes of an image, the rule that says so, and a sentence for people."""
-
-    @property
-    def caches(self) -> bool: ...
-    @property
-    def rule(self) -> str: ...
-    @property
-    def message(self) -> str: ...
-
-
-class PodRules(Protocol):
-    """The rules about one pod's images, each named by its identity."""
-
-    def decide(self, image: str, /) -> Verdict: ...
-
-
-class NamespaceRules(Protocol):
-    """The rules about one namespace's pods."""
-
-    def for_pod(self, pod: Object, owner_kind: str, /) -> PodRules: ...
-
-
-class ClusterRules(Protocol):
-    """The rules of all policies."""
-
-    def of(self, namespace: Object, /) -> NamespaceRules: ...
-
-
-ReadPolicies = Callable[[Iterable[Object], Iterable[Object]], ClusterRules]
-"""Reads ClusterCachePolicies and CachePolicies; raises Unreadable."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Said:
-    caches: bool
-    rule: str
-    message: str
-
-    def decide(self, _image: str, /) -> Verdict:
-        return self
-
-
-@dataclass(frozen=True, slots=True)
-class LabelsAlone:
-    """The rules where there are no policies: what the labels of pods and namespaces say."""
-
-    namespace: Object = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, _cluster: Iterable[Object], _own: Iterable[Object]) -> Self:
-        return cls()
-
-    def of(self, namespace: Object, /) -> NamespaceRules:
-        return LabelsAlone(namespace)
-
-    def for_pod(self, pod: Object, _owner_kind: str, /) -> PodRules:
-        said = opted(pod)
-        if said is None and namespace_opts_out(self.namespace):
-            return _Said(caches=False, rule="NamespaceLabel", message="the namespace's label opts out")
-        return _Said(said is not False, "PodLabel", "the pod's label opts out")
-
-
 class Directory:
     """Namespaces, policies, proofs of access and the proxies' state, at most a moment old. `start` it first."""
 
-    def __init__(self, api: Api, namespace: str, read: ReadPolicies = LabelsAlone.read) -> None:
-        self._read_rules = read
+    def __init__(self, api: Api, namespace: str) -> None:
         self._namespaces = Watch(api, KINDS["Namespace"], keep=_labels_only)
         self._cluster_policies = Watch(api, KINDS["ClusterCachePolicy"])
         self._policies = Watch(api, KINDS["CachePolicy"])
@@ -101,7 +37,7 @@ class Directory:
             api, KINDS["DaemonSet"], Selection(namespace, PROXIES), keep=_status_only, seconds=_PROXIES_SECONDS
         )
         self._fitness = Fitness()
-        self._read: tuple[tuple[int, int], ClusterRules | None] = ((-1, -1), None)
+        self._read: tuple[tuple[int, int], Policies | None] = ((-1, -1), None)
         self._proofs: tuple[int, Mapping[str, Proof]] = (-1, {})
         self._stopped = threading.Event()
 
@@ -136,7 +72,7 @@ class Directory:
         """The Namespace, with its name and labels alone; None while it is not known."""
         return self._namespaces.get(name)
 
-    def policies(self, namespace: Object) -> NamespaceRules | None:
+    def policies(self, namespace: Object) -> NamespacePolicies | None:
         """The rules about pods of this namespace; None while nothing is known of them."""
         policies = self._read[1]
         return None if policies is None else policies.of(namespace)
@@ -163,7 +99,7 @@ class Directory:
         if state == self._read[0]:
             return
         try:
-            policies: ClusterRules | None = self._read_rules(self._cluster_policies.objects(), self._policies.objects())
+            policies: Policies | None = Policies.read(self._cluster_policies.objects(), self._policies.objects())
         except Unreadable as error:
             _log.error("policies cannot be read, so those of before hold: %s", error)
             policies = self._read[1]

@@ -12,7 +12,7 @@ import pytest
 from bench.figures import MORE, Figure, growth, percentile
 from tests.rig.processes import find
 
-FIGURES = {"copy": 6, "herd": 4, "warm": 13, "stages": 5}
+FIGURES = {"copy": 6, "herd": 4, "warm": 13, "stages": 5, "admission": 3}
 """How many things each benchmark measures."""
 
 

@@ -286,6 +286,15 @@ def test_a_private_image_needs_a_proven_secret_of_the_pod(admission: Admission) 
     plane.kubectl("delete", "ci", "private-app")
 
 
+def test_a_policy_decides_within_a_moment(admission: Admission) -> None:
+    rules = [{"name": "no-nginx", "action": "Ignore", "match": {"images": ["docker.io/library/nginx:*"]}}]
+    policy = {"apiVersion": "kuik.dev/v1alpha1", "kind": "CachePolicy", "metadata": {"name": "p", "namespace": "shop"}}
+    admission.plane.kubectl("apply", "-f", "-", stdin=json.dumps({**policy, "spec": {"rules": rules}}))
+    wait_until(lambda: not _rewrites(admission, "ruled"), "the policy is seen", 5)
+    admission.plane.kubectl("delete", "cachepolicy", "-n", "shop", "p")
+    wait_until(lambda: _rewrites(admission, "ruled"), "its end is seen", 5)
+
+
 def test_rewriting_stops_within_seconds_when_the_proxies_are_unfit(admission: Admission) -> None:
     proxies(admission.plane, ready=8)
     wait_until(lambda: not _rewrites(admission, "unfit"), "the breaker opens", 3)

@@ -16,8 +16,9 @@ from hooks import admission_app
 from hooks.admission_app import Judge, create_app
 from hooks.asking import Asking
 from hooks.containers import ORIGINALS, Obstacle
-from hooks.directory import LabelsAlone, NamespaceRules, proofs
+from hooks.directory import proofs
 from hooks.facts import PRIVATE, PUBLIC, Known, Proof, Settings
+from hooks.policy import NamespacePolicies, Policies
 from hooks.workloads import owner_kind
 from kube.types import Object
 from registry.capability import capability
@@ -40,8 +41,8 @@ class World:
     def namespace(self, name: str) -> Object | None:
         return namespace(name) if name == "shop" else None
 
-    def policies(self, namespace: Object) -> NamespaceRules | None:
-        return LabelsAlone(namespace)
+    def policies(self, namespace: Object) -> NamespacePolicies | None:
+        return Policies().of(namespace)
 
     def proof(self, reference: Reference) -> Proof | None:
         return self.proven.get(reference.name)
