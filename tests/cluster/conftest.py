@@ -19,6 +19,12 @@ def pytest_ignore_collect(config: pytest.Config) -> bool | None:
     return None if any("cluster" in Path(argument).parts for argument in config.args) else True
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say plainly what was not proved on this machine."""
+    if metacontroller.binary() is None:
+        terminalreporter.write_line(f"not run with the real Metacontroller. {metacontroller.MISSING}", yellow=True)
+
+
 @pytest.fixture(scope="session")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """etcd, kube-apiserver and kube-controller-manager, empty."""
@@ -37,10 +43,17 @@ def installed(plane: ControlPlane) -> ControlPlane:
 
 
 @pytest.fixture(scope="session")
-def cluster(installed: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Metacontroller calls the hooks, each a process of its own; an ImageCache is there."""
+def real_metacontroller() -> None:
+    """For tests of the real Metacontroller: the one skip that tests/conftest.py allows in CI."""
     if metacontroller.binary() is None:
         pytest.skip(metacontroller.MISSING)
+
+
+@pytest.fixture(scope="session")
+def cluster(
+    real_metacontroller: None, installed: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
+    """Metacontroller calls the hooks, each a process of its own; an ImageCache is there."""
     metacontroller.install_crds(installed)
     hooks = Component("hooks", ["--log-level", "debug"], tmp_path_factory.mktemp("hooks") / "hooks.log").start()
     running = Cluster(installed, hooks)

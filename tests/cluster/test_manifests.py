@@ -65,9 +65,7 @@ def test_the_whole_kustomization_applies_strictly_and_twice(installed: ControlPl
 
 
 @pytest.fixture
-def with_metacontrollers_kinds(installed: ControlPlane) -> None:
-    if metacontroller.binary() is None:
-        pytest.skip(metacontroller.MISSING)
+def with_metacontrollers_kinds(real_metacontroller: None, installed: ControlPlane) -> None:
     metacontroller.install_crds(installed)
 
 
