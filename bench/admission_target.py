@@ -1,10 +1,10 @@
 """`python -m bench.admission_target PORT`: admission with 200 rules, and beside it a webhook that does nothing."""
 
 import sys
-from collections.abc import Iterator
 
 from flask import Flask, Response
 
+from bench.policies import cluster_policies
 from hooks.admission import read
 from hooks.admission_app import MAX_BODY, Judge, create_app
 from hooks.answers import body, json_answer
@@ -13,11 +13,8 @@ from hooks.containers import Obstacle
 from hooks.facts import PUBLIC, Known, Proof, Settings
 from hooks.policy import NamespacePolicies, Policies
 from hooks.server import Server, gunicorn_options
-from kube.types import API_VERSION, CLUSTER_CACHE_POLICY, Object
+from kube.types import Object
 from registry.reference import Reference
-
-_POLICIES = 2
-_RULES_EACH = 100
 
 
 class World:
@@ -27,7 +24,7 @@ class World:
     unfit: Obstacle | None = None
 
     def __init__(self) -> None:
-        self._policies = Policies.read(_policies(), [])
+        self._policies = Policies.read(cluster_policies(), [])
 
     def namespace(self, name: str) -> Object | None:
         return {"metadata": {"name": name, "labels": {"team": "shop"}}}
@@ -37,23 +34,6 @@ class World:
 
     def proof(self, _reference: Reference) -> Proof | None:
         return Proof(PUBLIC)
-
-
-def _policies() -> Iterator[Object]:
-    for number in range(_POLICIES):
-        rules = [
-            {
-                "name": f"r{at}",
-                "action": "Ignore",
-                "match": {
-                    "images": [f"*.example.org/team-{at}/*:*", f"quay.io/other-{at}/*"],
-                    "podSelector": {"matchLabels": {"tier": "web"}},
-                },
-            }
-            for at in range(_RULES_EACH)
-        ]
-        meta = {"name": f"p{number}"}
-        yield {"apiVersion": API_VERSION, "kind": CLUSTER_CACHE_POLICY, "metadata": meta, "spec": {"rules": rules}}
 
 
 def application() -> Flask:

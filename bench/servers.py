@@ -1,11 +1,12 @@
-"""The servers that are measured: `kuik run`, and docker-registry as a registry or as a pull-through cache."""
+"""The servers that are measured: `kuik run`, the hooks, and docker-registry, alone or as a pull-through cache."""
 
 import contextlib
 import http.client
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.rig.processes import free_port, stop, wait_until
 from tests.rig.upstream import Upstream
 
 REGISTRY = "docker-registry"
+_HOOKS = (sys.executable, "-m", "hooks")
 _KUIK_RUN = (sys.executable, "-m", "kuik", "run")
 
 
@@ -68,6 +70,16 @@ def kuik(store: Path, upstream_host: str) -> Iterator[Server]:
         yield server
 
 
+@contextmanager
+def hooks(folder: Path) -> Iterator[Server]:
+    """The hooks as their Deployment runs them, with no API server and no shield to ask."""
+    port = free_port()
+    command = [*_HOOKS, "--listen", f"127.0.0.1:{port}", "--log-level", "warning"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("KUIK_", "KUBERNETES_"))}
+    with _running(command, port, folder / "hooks.log", health="/readyz", environment=environment) as server:
+        yield server
+
+
 def _store_words(store: Path, upstream_host: str) -> list[str]:
     """The options of `kuik run` for a store and an upstream on loopback."""
     return ["--store", str(store), "--plain-http", upstream_host]
@@ -98,21 +110,27 @@ def largest_blob(built: BuiltImage, repository: str) -> str:
 
 
 @contextmanager
-def _running(command: Sequence[str], port: int, log: Path) -> Iterator[Server]:
+def _running(
+    command: Sequence[str],
+    port: int,
+    log: Path,
+    health: str = "/v2/",
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Server]:
     with log.open("ab") as file:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment)
     try:
-        wait_until(lambda: _answers(process, port, log), f"{command[0]} answers")
+        wait_until(lambda: _answers(process, port, log, health), f"{command[0]} answers")
         yield Server(process.pid, f"127.0.0.1:{port}")
     finally:
         stop(process)
 
 
-def _answers(process: "subprocess.Popen[bytes]", port: int, log: Path) -> bool:
+def _answers(process: "subprocess.Popen[bytes]", port: int, log: Path, health: str) -> bool:
     if process.poll() is not None:
         raise CannotStart(f"a server ended at its start: {log.read_text(errors='replace')[-500:]}")
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(connection):
-        connection.request("GET", "/v2/")
+        connection.request("GET", health)
         return connection.getresponse().status == 200
     return False

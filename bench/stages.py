@@ -1,76 +1,113 @@
-"""How long stage 1 takes for a namespace, and how that grows with its pods."""
+"""How long the stages take at the hooks themselves, what memory that needs, and how both grow."""
 
+import http.client
+import json
 import time
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
-from bench.figures import Figure, Result, growth
+from bench.clients import WrongAnswer
+from bench.figures import MORE, Figure, Result, growth
+from bench.measure import MIB, Peak, pss
+from bench.policies import RULES
+from bench.requests import of_images, of_pods, of_secrets
+from bench.servers import Server, hooks
 from bench.setting import Setting
-from hooks.facts import Context
-from hooks.messages import answer
-from hooks.stages import STAGES
 
-_PODS = (250, 500, 1000, 2000)
+_SIZES = (1, 2, 4, 8)
 _LEAST = 4
-_PODS_OF_A_WORKLOAD = 5
-_TIMES = 5
-_STAGE = STAGES["inventory"]
-_NAMESPACE = "shop"
+_TIMES = 3
+_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """Requests of one stage, of which the largest has `full` of what they are made of."""
+
+    what: str
+    unit: str
+    stage: str
+    full: int
+    make: Callable[[int], dict[str, Any]]
+
+    def sizes(self, scale: float) -> list[int]:
+        largest = max(int(self.full * scale), _LEAST * _SIZES[-1])
+        return [largest * size // _SIZES[-1] for size in _SIZES]
+
+
+_CASES = (
+    _Case("stage 1", "pods", "inventory", 2_000, lambda size: of_pods(size, rules=False)),
+    _Case(f"stage 1, {RULES} rules", "pods", "inventory", 2_000, lambda size: of_pods(size, rules=True)),
+    _Case("stage 2", "images", "imagecache", 10_000, of_images),
+    _Case("stage 3", "secrets", "cachedimage", 200, of_secrets),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """Of one size: the seconds of each round, and the memory in bytes at its highest."""
+
+    seconds: tuple[float, ...]
+    peak: int
 
 
 def measure(setting: Setting) -> Result:
-    """Milliseconds of a sync, from the request as it was read from JSON to the answer before it is written."""
-    sizes = [max(int(pods * setting.scale), _LEAST * (at + 1)) for at, pods in enumerate(_PODS)]
-    setting.say(f"stages: inventories of {', '.join(map(str, sizes))} pods")
-    requests = [_request(pods) for pods in sizes]
-    rounds = [[_milliseconds(request) for request in requests] for _ in range(setting.rounds)]
-    figures = [
-        Figure(f"sync of {pods} pods", "ms", tuple(times[at] for times in rounds)) for at, pods in enumerate(sizes)
+    """Requests one after another to `python -m hooks` over HTTP, from the first byte sent to the last one read."""
+    figures: list[Figure] = []
+    notes: list[str] = []
+    for case in _CASES:
+        found, body = _measure(case, setting)
+        figures += found
+        notes.append(body)
+    return Result(
+        "stages: syncs at the hooks", "none: nobody else has these stages", tuple(figures), notes=tuple(notes)
+    )
+
+
+def _measure(case: _Case, setting: Setting) -> tuple[list[Figure], str]:
+    sizes = case.sizes(setting.scale)
+    setting.say(f"stages: {case.what} with {', '.join(map(str, sizes))} {case.unit}")
+    with setting.fresh() as fresh, hooks(fresh.folder) as server:
+        _post(server, case.stage, json.dumps(case.make(_LEAST)).encode())  # what is loaded late is loaded now
+        idle = pss(server.pid)
+        measured = []
+        for size in sizes:  # the largest last: memory that a process once had is not always given back
+            body = json.dumps(case.make(size)).encode()
+            measured.append(_of_one_size(server, case.stage, body, setting.rounds))
+    return _figures(case, sizes, measured, idle), f"{case.what}: {sizes[-1]} {case.unit} are {len(body) / 1e6:.1f} MB"
+
+
+def _figures(case: _Case, sizes: Sequence[int], measured: Sequence[_Measured], idle: int) -> list[Figure]:
+    largest, name = measured[-1], f"{case.what}: {sizes[-1]} {case.unit}"
+    rounds = list(zip(*(one.seconds for one in measured), strict=True))
+    return [
+        Figure(f"{name}, one sync", "ms", tuple(seconds * 1000 for seconds in largest.seconds)),
+        Figure(f"{name}, syncs a second", "", tuple(1 / seconds for seconds in largest.seconds), better=MORE),
+        Figure(f"{name}, memory of the hooks, peak", "MiB", (largest.peak / MIB,)),
+        Figure(f"{name}, of that over idle", "MiB", ((largest.peak - idle) / MIB,)),
+        Figure(f"{case.what}: time as {case.unit} to the power of", "", tuple(growth(sizes, one) for one in rounds)),
     ]
-    exponents = tuple(growth(sizes, times) for times in rounds)
-    figures.append(Figure("growth: time as pods to the power of", "", exponents))
-    return Result("stages: inventory of a namespace", "none: nobody else has this stage", tuple(figures))
 
 
-def _milliseconds(request: Mapping[str, Any]) -> float:
-    """The shortest of a few, since whatever else runs only adds."""
-    context = Context(datetime.now(UTC))
-    times = []
-    for _ in range(_TIMES):
+def _of_one_size(server: Server, stage: str, body: bytes, rounds: int) -> _Measured:
+    """A round is the shortest of a few, since whatever else runs only adds."""
+    with Peak(server.pid) as peak:
+        seconds = tuple(min(_post(server, stage, body) for _ in range(_TIMES)) for _ in range(rounds))
+    return _Measured(seconds, max(peak.bytes, pss(server.pid)))
+
+
+def _post(server: Server, stage: str, body: bytes) -> float:
+    """Seconds of a sync; raises WrongAnswer."""
+    host, _, port = server.host.partition(":")
+    with closing(http.client.HTTPConnection(host, int(port), timeout=_SECONDS)) as connection:
+        connection.connect()
         begun = time.perf_counter()
-        answer(_STAGE, request, context)
-        times.append(time.perf_counter() - begun)
-    return min(times) * 1000
-
-
-def _request(pods: int) -> dict[str, Any]:
-    """A sync request as Metacontroller sends it: every workload has its own images and several pods."""
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _NAMESPACE}}
-    related: dict[str, dict[str, Any]] = {rule.resource.group: {} for rule in _STAGE.customize(namespace)}
-    for number in range(pods):
-        pod = _pod(number)
-        related["Pod.v1"][f"{_NAMESPACE}/{pod['metadata']['name']}"] = pod
-    attachments: dict[str, dict[str, Any]] = {child.group: {} for child in _STAGE.children}
-    return {"object": namespace, "attachments": attachments, "related": related}
-
-
-def _pod(number: int) -> dict[str, Any]:
-    workload = number // _PODS_OF_A_WORKLOAD
-    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": f"app{workload}-5d8f", "uid": f"u{workload}"}
-    images = (f"registry.example.com/team/app{workload}:1.{workload}", "docker.io/library/sidecar:2")
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "name": f"app{workload}-5d8f-{number}",
-            "namespace": _NAMESPACE,
-            "labels": {"app": f"app{workload}", "pod-template-hash": "5d8f"},
-            "ownerReferences": [owner | {"controller": True}],
-        },
-        "spec": {
-            "containers": [{"name": f"c{at}", "image": image} for at, image in enumerate(images)],
-            "imagePullSecrets": [{"name": "pull"}],
-        },
-        "status": {"phase": "Running"},
-    }
+        connection.request("POST", f"/sync/{stage}", body, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        answered = response.read()
+        seconds = time.perf_counter() - begun
+    if response.status != 200:
+        raise WrongAnswer(f"stage {stage}: {response.status} {answered[:200]!r}")
+    return seconds
