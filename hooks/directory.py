@@ -32,7 +32,7 @@ class Directory:
         self._namespaces = Watch(api, KINDS["Namespace"], keep=_labels_only)
         self._cluster_policies = Watch(api, KINDS["ClusterCachePolicy"])
         self._policies = Watch(api, KINDS["CachePolicy"])
-        self._images = Watch(api, KINDS["CachedImage"], keep=_access_only)
+        self._images = Watch(api, KINDS["CachedImage"], keep=access_only)
         self._proxies = Watch(
             api, KINDS["DaemonSet"], Selection(namespace, PROXIES), keep=_status_only, seconds=_PROXIES_SECONDS
         )
@@ -111,7 +111,7 @@ class Directory:
 
 
 def proofs(images: list[Object]) -> dict[str, Proof]:
-    """Proofs by repository (`host/name`), of CachedImages as `_access_only` keeps them.
+    """Proofs by repository (`host/name`), of CachedImages as `access_only` keeps them.
 
     Where two images of one repository differ, it is private.
     """
@@ -126,7 +126,7 @@ def proofs(images: list[Object]) -> dict[str, Proof]:
     return found
 
 
-def _access_only(obj: Object) -> Object:
+def access_only(obj: Object) -> Object:
     """Of a CachedImage its repository and who may pull from it: 10,000 of them are kept."""
     try:
         repository = Reference.parse(str(part(obj, "spec").get("image"))).name

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from hooks.containers import image_volumes
+from hooks.containers import containers, image_volumes
 from kube.types import Object, entries, metadata, parse_time, part
 
 DIRECT = "Direct"
@@ -53,6 +53,19 @@ def waited_for(pod: Object) -> frozenset[str]:
         for container in entries(spec, fields)
         if str(container.get("name")) in waiting
         for image in _missing(container, volumes, waiting[str(container["name"])])
+    )
+
+
+def waiting_containers(pod: Object) -> frozenset[str]:
+    """The names of the containers that cannot start because their own image could not be pulled; none that runs."""
+    waiting = {str(entry.get("name")): why for entry, why in _waiting(part(pod, "status"))}
+    spec = part(pod, "spec")
+    volumes = {str(volume["name"]): volume["image"] for volume in image_volumes(spec)}
+    return frozenset(
+        name
+        for _, _, container in containers(spec)
+        if (name := str(container.get("name"))) in waiting
+        and set(_missing(container, volumes, waiting[name])) == {container["image"]}
     )
 
 
