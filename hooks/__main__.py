@@ -11,6 +11,7 @@ from hooks.observe import InvalidSetting, Observer, settings_from
 from hooks.own_secrets import TOKEN, OwnSecrets, new_token
 from hooks.server import Server, gunicorn_options
 from kube.client import Api, KubernetesError
+from kube.events import Recorder
 
 
 @click.command()
@@ -31,6 +32,7 @@ def main(listen: str, workers: int, threads: int, tls_cert: str | None, tls_key:
     if bool(tls_cert) != bool(tls_key):
         raise click.UsageError("--tls-cert and --tls-key belong together")
     try:
+        _wants_events()
         Observer.from_environment(os.environ)
     except InvalidSetting as error:
         raise click.UsageError(str(error)) from error
@@ -54,7 +56,16 @@ def _application() -> Flask:
             environment["KUIK_TOKEN"] = own.ensure(TOKEN, new_token).get("token", b"").decode("ascii", "ignore").strip()
         except KubernetesError as error:
             logging.getLogger(__name__).warning("the shield is asked without a token: %s", error)
-    return create_app(Observer.from_environment(environment, own.authority))
+    observer = Observer.from_environment(environment, own.authority)
+    return create_app(observer, Recorder(api) if _wants_events() else None)
+
+
+def _wants_events() -> bool:
+    """Whether KUIK_EVENTS, on by default, is on; raises InvalidSetting."""
+    said = os.environ.get("KUIK_EVENTS", "on")
+    if said not in ("on", "off"):
+        raise InvalidSetting(f"KUIK_EVENTS={said!r}: write on or off")
+    return said == "on"
 
 
 if __name__ == "__main__":

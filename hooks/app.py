@@ -11,6 +11,8 @@ from hooks.answers import body, json_answer, refused, unreadable
 from hooks.messages import Stage, Unreadable
 from hooks.observe import Observer
 from hooks.stages import STAGES
+from hooks.transitions import transitions
+from kube.events import Recorder
 
 MAX_SYNC_BODY = 128 * 1024 * 1024
 """Bytes of a sync request: 2,000 pods are 26 MB, 10,000 CachedImages about 30 MB."""
@@ -18,15 +20,19 @@ MAX_SYNC_BODY = 128 * 1024 * 1024
 _log = logging.getLogger(__name__)
 
 
-def create_app(observer: Observer) -> Flask:
-    """The application; `observer` is asked once for each request."""
+def create_app(observer: Observer, recorder: Recorder | None = None) -> Flask:
+    """The application; `observer` is asked once for each request, and `recorder` writes what happens to images."""
     app = Flask("hooks")
 
     @app.post("/sync/<name>")
     def sync(name: str) -> Response:
         started = time.perf_counter()
         stage = _stage(name)
-        response = json_answer(messages.answer(stage, body(MAX_SYNC_BODY), observer.context(), observer.gather))
+        request = body(MAX_SYNC_BODY)
+        answer = messages.answer(stage, request, observer.context(), observer.gather)
+        if recorder and name == "cachedimage":
+            recorder.say(transitions(request[stage.style.parent], answer["status"]))
+        response = json_answer(answer)
         _log.debug("synced %s in %.1f ms", name, (time.perf_counter() - started) * 1000)
         return response
 

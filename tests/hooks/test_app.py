@@ -1,18 +1,24 @@
 """The endpoints as Metacontroller and the API server call them."""
 
+import threading
+import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from hooks.__main__ import _wants_events
 from hooks.app import create_app
 from hooks.facts import Context, Known, Settings
-from hooks.observe import Observer
+from hooks.observe import InvalidSetting, Observer
 from hooks.stages import STAGES
+from kube.client import Api
+from kube.events import Recorder
 from registry.reference import Reference
 from tests.hooks import golden
+from tests.hooks.copying import Image
 from tests.hooks.world import NOW
 
 
@@ -85,3 +91,42 @@ def test_bad_requests_are_refused_with_words(
 
 def test_health(client: FlaskClient) -> None:
     assert client.get("/healthz").status_code == client.get("/readyz").status_code == 200
+
+
+class _Slow:
+    """An API server that does not answer for now."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.names: list[str] = []
+
+    def create(self, _path: str, obj: dict[str, Any]) -> None:
+        self.gate.wait(5)
+        self.names.append(obj["metadata"]["name"])
+
+
+def test_a_sync_says_what_happens_and_waits_for_nobody() -> None:
+    api = _Slow()
+    client = create_app(Everything(Settings()), Recorder(cast("Api", api))).test_client()
+    image = Image()
+    body = golden.request(STAGES["cachedimage"], image.parent, [], [])
+    begun = time.monotonic()
+    answers = [client.post("/sync/cachedimage", json=body).status_code for _ in range(3)]
+    assert (answers, api.names) == ([200] * 3, [])
+    assert time.monotonic() - begun < 2
+    api.gate.set()
+    while len(api.names) < 3:
+        assert time.monotonic() - begun < 5
+        time.sleep(0.01)
+    assert len(set(api.names)) == 1, "the API server refuses the second"
+
+
+@pytest.mark.parametrize(("said", "wanted"), [(None, True), ("on", True), ("off", False)])
+def test_events_can_be_turned_off(said: str | None, wanted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUIK_EVENTS", raising=False)
+    if said:
+        monkeypatch.setenv("KUIK_EVENTS", said)
+    assert _wants_events() is wanted
+    monkeypatch.setenv("KUIK_EVENTS", "no")
+    with pytest.raises(InvalidSetting, match="KUIK_EVENTS"):
+        _wants_events()
