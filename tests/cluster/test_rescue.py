@@ -22,7 +22,7 @@ from registry.reference import Reference
 from tests.cluster.rig.api import Object
 from tests.cluster.rig.control_plane import ControlPlane
 from tests.cluster.rig.workloads import namespace, pod
-from tests.cluster.test_rights import account, allowed
+from tests.cluster.test_rights import account
 from tests.rig.components import ROOT
 from tests.rig.processes import wait_until
 
@@ -259,29 +259,3 @@ def test_what_is_refused_is_told_and_the_others_go_on(shop: Shop) -> None:
 def _refused(shop: Shop) -> bool:
     said = shop.plane.try_kubectl("label", "--dry-run=server", "-n", SHOP, "pod/a", "x=y")
     return said.returncode != 0
-
-
-@pytest.mark.parametrize(
-    ("question", "expected"),
-    [
-        (("patch", "pods", "-A"), True),
-        (("list", "pods", "-A"), True),
-        (("list", "cachedimages.kuik.dev"), True),
-        (("list", "clustercachepolicies.kuik.dev"), True),
-        (("list", "cachepolicies.kuik.dev", "-A"), True),
-        (("list", "namespaces"), True),
-        (("get", f"secrets/{CAPABILITY}", "-n", SYSTEM), True),
-        (("get", "secrets/kuik-token", "-n", SYSTEM), False),
-        (("list", "secrets", "-n", SYSTEM), False),
-        (("get", f"secrets/{CAPABILITY}", "-n", "default"), False),
-        (("delete", "pods", "-A"), False),
-        (("create", "pods", "-A"), False),
-        (("patch", "pods", "--subresource=status", "-A"), False),
-        (("patch", "pods", "--subresource=ephemeralcontainers", "-A"), False),
-        (("patch", "deployments.apps", "-A"), False),
-        (("patch", "cachedimages.kuik.dev"), False),
-        (("*", "*", "-A"), False),
-    ],
-)
-def test_what_rescue_may_do(shop: Shop, question: tuple[str, ...], expected: bool) -> None:
-    assert allowed(shop.plane, "kuik-rescue", *question) is expected

@@ -115,3 +115,29 @@ def test_what_a_copy_may_do(installed: ControlPlane, question: tuple[str, ...], 
 )
 def test_what_the_hooks_may_do(installed: ControlPlane, question: tuple[str, ...], expected: bool) -> None:
     assert allowed(installed, "kuik-hooks", *question) is expected
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        (("patch", "pods", "-A"), True),
+        (("list", "pods", "-A"), True),
+        (("list", "cachedimages.kuik.dev"), True),
+        (("list", "clustercachepolicies.kuik.dev"), True),
+        (("list", "cachepolicies.kuik.dev", "-A"), True),
+        (("list", "namespaces"), True),
+        (("get", "secrets/kuik-capability", "-n", NAMESPACE), True),
+        (("get", "secrets/kuik-token", "-n", NAMESPACE), False),
+        (("list", "secrets", "-n", NAMESPACE), False),
+        (("get", "secrets/kuik-capability", "-n", "default"), False),
+        (("delete", "pods", "-A"), False),
+        (("create", "pods", "-A"), False),
+        (("patch", "pods", "--subresource=status", "-A"), False),
+        (("patch", "pods", "--subresource=ephemeralcontainers", "-A"), False),
+        (("patch", "deployments.apps", "-A"), False),
+        (("patch", "cachedimages.kuik.dev"), False),
+        (("*", "*", "-A"), False),
+    ],
+)
+def test_what_rescue_may_do(installed: ControlPlane, question: tuple[str, ...], expected: bool) -> None:
+    assert allowed(installed, "kuik-rescue", *question) is expected
