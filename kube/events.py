@@ -28,6 +28,7 @@ _CLUSTER_SCOPED = "default"
 
 _LOOKED_UP = frozenset({"Deployment", "StatefulSet", "DaemonSet", "CronJob", "Job", "ReplicaSet", "Pod"})
 _QUEUE = 1000
+_TERMINATING = "unable to create new content"  # what follows may be cut off: the Event's name is long
 _SAME_ERROR = 60.0  # seconds in which an error of one status is logged once
 
 _log = logging.getLogger(__name__)
@@ -159,7 +160,7 @@ class Recorder:
 
 def _report(said: Said, error: KubernetesError, logged: dict[int, float]) -> None:
     """Log what matters: neither what was said already, nor that a namespace goes or is gone."""
-    if error.status in (404, 409) or (error.status == 403 and "being terminated" in str(error)):
+    if error.status in (404, 409) or (error.status == 403 and _TERMINATING in str(error)):
         return
     now = time.monotonic()
     if now - logged.get(error.status, -_SAME_ERROR) >= _SAME_ERROR:

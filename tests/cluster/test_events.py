@@ -1,6 +1,7 @@
 """Events on a real API server, written by the hooks' process with the rights of its service account."""
 
 import json
+import logging
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from kube.client import Api
+from kube.events import NORMAL, Involved, Recorder, Said
 from tests.cluster.rig.control_plane import ControlPlane
 from tests.cluster.rig.workloads import deployment, namespace
 from tests.cluster.test_rights import account
@@ -115,3 +118,23 @@ def test_what_has_recovered_is_told_too(installed: ControlPlane, hooks: Componen
     web = [one for one in events(installed, TEAM) if one["reason"] == "ImageCached" and "uid" in one["involvedObject"]]
     assert [one["type"] for one in web] == ["Normal"]
     assert "is cached after it failed (NotFound)" in installed.kubectl("describe", "ci", NAME)
+
+
+def test_a_namespace_that_goes_is_nothing_to_log(installed: ControlPlane, caplog: pytest.LogCaptureFixture) -> None:
+    going = "going-" + "x" * 57
+    installed.kubectl("create", "namespace", going)
+    held = {"name": "held", "namespace": going, "finalizers": ["kuik.dev/test"]}
+    installed.api.request("POST", f"api/v1/namespaces/{going}/configmaps", {"metadata": held})
+    installed.kubectl("delete", "namespace", going, "--wait=false")
+    recorder = Recorder(Api.from_kubeconfig(str(account(installed, "kuik-hooks"))))
+    name = "w" * 236
+    webs = [Involved("apps/v1", "Deployment", "web", where) for where in (going, "never-there")]
+    last = Involved("kuik.dev/v1alpha1", "CachedImage", "last-of-all")
+    with caplog.at_level(logging.INFO):
+        recorder.say([Said(name, NORMAL, "Cached", "x", about) for about in (*webs, last)])
+        path = f"api/v1/namespaces/default/events/{name}"
+        wait_until(lambda: installed.api.raw("GET", path)[0] == 200, "the last Event is there", 20)
+    assert not caplog.messages
+    removed = {"metadata": {"finalizers": None}}
+    kind = "application/merge-patch+json"
+    installed.api.request("PATCH", f"api/v1/namespaces/{going}/configmaps/held", removed, kind)

@@ -92,6 +92,7 @@ def test_a_workload_that_cannot_be_read_is_named_without(status: int) -> None:
         (409, "it exists", False),
         (404, "no such namespace", False),
         (403, "unable to create new content in namespace team because it is being terminated", False),
+        (403, "unable to create new content in namespace te", False),
         (403, "cannot create resource events", True),
         (500, "etcd", True),
         (0, "no answer", True),
