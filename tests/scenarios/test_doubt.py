@@ -1,0 +1,112 @@
+"""Doubt deletes nothing, on every driver; and the process of the loop may end after any single write."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.cluster.rig.workloads import deployment, image_cache, namespace, pod
+from tests.scenarios.cluster import COPIED, Cluster
+from tests.scenarios.hooks import Fault
+from tests.scenarios.looped import Killed, Memory
+
+HUB = "docker.io/library"
+DAY = 86400.0
+
+
+def without(field: str) -> Fault:
+    """Requests lose all kinds of `children` or of `related`, as where a kind is not known any more."""
+
+    def changed(body: bytes) -> bytes:
+        request = json.loads(body)
+        names = {"children": ("children", "attachments")}.get(field, (field,))
+        return json.dumps({name: {} if name in names else value for name, value in request.items()}).encode()
+
+    return changed
+
+
+def another_version(body: bytes) -> bytes:
+    """Parents of a version that the hooks do not know."""
+    request = json.loads(body)
+    for name in ("parent", "object"):
+        if name in request:
+            request[name]["apiVersion"] = "kuik.dev/v9"
+    return json.dumps(request).encode()
+
+
+FAULTS: dict[str, Fault] = {
+    "500": lambda _body: (500, b'{"error": "as told"}'),
+    "404": lambda _body: (404, b"no such path"),
+    "garbage": lambda _body: (200, b"<html>it works</html>"),
+    "empty answer": lambda _body: (200, b""),
+    "half a body": lambda body: body[: len(body) // 2],
+    "no body": lambda _body: b"",
+    "no children": without("children"),
+    "no related": without("related"),
+    "another version": another_version,
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_doubt_deletes_nothing(scene: Cluster, fault: str) -> None:
+    here, going, running = f"{HUB}/here:1", f"{HUB}/going:1", f"{HUB}/running:1"
+    images = {"here": here, "going": going, "running": running}
+    scene.apply(image_cache(), namespace("shop"), *(deployment("shop", n, i) for n, i in images.items()))
+    scene.settle()
+    scene.finish(here, COPIED)
+    scene.finish(going, COPIED)
+    scene.delete("Deployment", "going", "shop")
+    scene.settle()
+    before = scene.dump()
+    with scene.hooks.failing(FAULTS[fault]):
+        scene.delete("Deployment", "here", "shop")
+        scene.advance(60 * DAY)
+        scene.attempt()
+        assert scene.dump().keys() == before.keys()
+        assert "unusedSince" not in scene.spec(here)
+    scene.settle()
+    assert scene.image(going) is None, "what was due goes once the hooks answer"
+    assert "unusedSince" in scene.spec(here)
+    assert len(scene.jobs(running)) == 1
+
+
+def life(scene: Cluster) -> dict[str, Any]:
+    """Images that come, are copied, fail, come again and go."""
+    images = {name: f"{HUB}/{name}:1" for name in ("here", "going", "bad")}
+    scene.apply(image_cache(), namespace("shop"), *(deployment("shop", name, image) for name, image in images.items()))
+    scene.apply(namespace("crew"), pod("crew", "one", "nginx:1"))
+    scene.settle()
+    scene.finish(images["here"], COPIED)
+    scene.finish(images["going"], COPIED)
+    scene.finish(images["bad"], {"reason": "NotFound", "message": "no such image"})
+    scene.settle()
+    scene.delete("Deployment", "going", "shop")
+    scene.delete("Namespace", "crew")
+    scene.settle()
+    scene.advance(20 * DAY)
+    scene.settle()
+    scene.finish(images["bad"], COPIED)
+    scene.apply(namespace("late"), deployment("late", "web", images["here"], "busybox:1"))
+    scene.settle()
+    scene.advance(20 * DAY)
+    scene.settle()
+    return scene.dump()
+
+
+def test_the_loop_may_end_after_any_single_write() -> None:
+    whole = Memory()
+    wanted = life(whole)
+    assert whole.cut.writes > 30
+    for last in range(1, whole.cut.writes + 1):
+        scene = Memory()
+        scene.cut.after = last
+        assert life(scene) == wanted, f"the loop ended after write {last} of {whole.cut.writes}"
+        assert scene.cut.writes >= last
+
+
+def test_a_cut_ends_the_loop_as_nothing_else_does() -> None:
+    scene = Memory()
+    scene.cut.after = 1
+    scene.apply(image_cache())
+    with pytest.raises(Killed), scene.cut.counting():
+        scene.driver.settle()
