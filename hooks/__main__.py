@@ -7,6 +7,7 @@ import click
 from flask import Flask
 
 from hooks.app import create_app
+from hooks.last_look import look
 from hooks.observe import InvalidSetting, Observer, settings_from
 from hooks.own_secrets import TOKEN, OwnSecrets, new_token
 from hooks.server import Server, gunicorn_options
@@ -49,14 +50,15 @@ def _application() -> Flask:
     if not path and "KUBERNETES_SERVICE_HOST" not in os.environ:
         return create_app(Observer.from_environment(os.environ))
     api = Api.from_kubeconfig(path) if path else Api.in_cluster()
-    own = OwnSecrets(api, settings_from(os.environ).job.namespace)
+    settings = settings_from(os.environ)
+    own = OwnSecrets(api, settings.job.namespace)
     environment = dict(os.environ)
     if not environment.get("KUIK_TOKEN"):
         try:
             environment["KUIK_TOKEN"] = own.ensure(TOKEN, new_token).get("token", b"").decode("ascii", "ignore").strip()
         except KubernetesError as error:
             logging.getLogger(__name__).warning("the shield is asked without a token: %s", error)
-    observer = Observer.from_environment(environment, own.authority)
+    observer = Observer.from_environment(environment, own.authority, lambda: look(api, settings.proxy))
     return create_app(observer, Recorder(api) if _wants_events() else None)
 
 

@@ -7,7 +7,6 @@ from datetime import datetime
 from hooks.access import access
 from hooks.attempts import Attempt, Inputs
 from hooks.facts import Groups, Observation, Questions
-from hooks.imagecache import pull_secrets
 from hooks.jobs import copy_job
 from hooks.messages import Desired, RelatedRule, Unreadable
 from hooks.progress import RUNNING, WAITING, WANTED, Progress
@@ -15,6 +14,7 @@ from hooks.refresh import IGNORE, SYNC, Earlier, Refresh, Upstream, earlier, kep
 from hooks.resources import JOB
 from hooks.retention import DEFAULT_RETENTION, parse_duration
 from hooks.verification import Report
+from hooks.wanted import pull_secrets
 from kube.types import Object, part, texts
 from registry.digest import Digest, InvalidDigest
 from registry.reference import InvalidReference, Reference

@@ -106,6 +106,8 @@ class Settings:
     plain_http: frozenset[str] = frozenset()
     """Registry hosts that are asked without TLS; a loopback host is a node's own unless it is named here."""
     job: JobSettings = field(default_factory=JobSettings)
+    metacontroller_namespace: str = "metacontroller"
+    """Where Metacontroller runs: its pods are never rewritten."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,83 +1,112 @@
-"""Stage 2: the CachedImages that all inventories together ask for, and when those that nobody uses expire."""
+"""Stage 2: all inventories together, as CachedImages, and what else the cluster needs while there are some."""
 
-import hashlib
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
-from hooks.conditions import FALSE, TRUE, Condition, holds, stated
-from hooks.facts import Groups, Known, Observation, Secret, Unknown
+from hooks.conditions import FALSE, Condition, holds
+from hooks.facts import Absent, Group, Groups, Known, Observation, Questions, Unknown
 from hooks.messages import Desired, RelatedRule, Unreadable
-from hooks.resources import CACHED, INVENTORY, NAMESPACE
-from hooks.retention import DEFAULT_RETENTION, parse_duration, remaining
-from hooks.usage import Usage, Use, usage
-from kube.types import API_VERSION, CACHED_IMAGE, Object, entries, format_time, metadata, part, texts
-from registry.reference import DOCKER_HUB, Reference
+from hooks.pull_roles import pull_roles
+from hooks.rescue_job import Rescue, rescue
+from hooks.resources import CACHED, CLUSTER_POLICY, DAEMON_SET, INVENTORY, JOB, NAMESPACE, WEBHOOK
+from hooks.retention import DEFAULT_RETENTION, parse_duration
+from hooks.summary import Seen, proxies_unfit, summary
+from hooks.terms import REFRESH_MODES, Refresh, Retention, Terms
+from hooks.turns import WANTED, Candidate, turns
+from hooks.usage import Usage, usage
+from hooks.waiting import DIRECT
+from hooks.wanted import Plan, Wanted, overdue, pull_secrets, wanted
+from hooks.webhook import MODES, NAME, OFF, ON, bundle_of, configuration, encoded
+from kube.types import Object, metadata, part, texts
 
-_MAX_SLUG = 52  # with the dash and the digits of the hash, a name fits a label
-_HASH_DIGITS = 10
-_NAMED_GAPS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What one sync knows while it goes through the images."""
-
-    usage: Usage
-    retention: timedelta
-    platforms: tuple[str, ...]
-    labels: Mapping[str, str]
-    seen: Observation
-
-    @property
-    def frozen(self) -> bool:
-        return bool(self.usage.gaps) or isinstance(self.seen.in_use, Unknown)
-
-    def pods_use(self, image: str) -> bool:
-        return isinstance(self.seen.in_use, Known) and image in self.seen.in_use.value
+PROXIES = {"app.kubernetes.io/name": "kube-image-keeper", "app.kubernetes.io/component": "proxy"}
+_LOOK_AGAIN = 60.0  # seconds, where something is due and the pods could not be seen
 
 
 def customize(_parent: Object) -> list[RelatedRule]:
-    """All inventories, and all namespaces: one without an inventory has use that is not known."""
-    return [RelatedRule(INVENTORY), RelatedRule(NAMESPACE)]
+    """All inventories and the policies; all namespaces, as one without an inventory has use that is not known; the
+    proxies."""
+    everything = [RelatedRule(resource) for resource in (INVENTORY, NAMESPACE, CLUSTER_POLICY)]
+    return [*everything, RelatedRule(DAEMON_SET, labels=PROXIES)]
+
+
+def asks(parent: Object, children: Groups, now: datetime) -> Questions:
+    """The CA bundle where there may be a webhook; the pods themselves only when something would expire now."""
+    defaults = _defaults(part(parent, "spec"))
+    due = any(overdue(child, defaults, now) for child in children[CACHED.group].values())
+    return Questions(pods=due, authority=_mode(part(parent, "spec")) != OFF)
 
 
 def sync(parent: Object, children: Groups, seen: Observation) -> Desired:
-    """The CachedImages to have and the cache's summary; raises Unreadable for a spec that the schema would refuse."""
-    plan = _plan(parent, seen)
+    """The CachedImages to have, the rights and the webhook that go with them, and the cache's summary.
+
+    Raises Unreadable for a spec that the schema would refuse.
+    """
+    spec = part(parent, "spec")
+    mode = _mode(spec)
+    plan = _plan(spec, seen)
     existing = {metadata(child)["name"]: child for child in children[CACHED.group].values()}
     images = [(_image(child), child) for child in existing.values()]
     new = plan.usage.uses.keys() - {image for image, _ in images}
-    found = [_cached_image(image, child, plan) for image, child in (*images, *((image, None) for image in new))]
-    wanted = sorted((child for child, _ in found if child is not None), key=lambda child: child["metadata"]["name"])
-    expiries = [left for _, left in found if left is not None]
-    status = _status(parent, plan, [existing.get(child["metadata"]["name"], child) for child in wanted])
-    return Desired(wanted, status, max(1.0, min(expiries)) if expiries else 0.0)
+    found = [wanted(image, child, plan) for image, child in (*images, *((image, None) for image in new))]
+    alive = sorted((one for one in found if one), key=lambda one: str(one.child["metadata"]["name"]))
+    made = [one.child for one in alive]
+    _give_turns(made, existing, plan.usage, _concurrency(spec))
+    secrets = [secret for child in made for secret in pull_secrets(child["spec"])]
+    webhooks, why_not = _webhooks(spec, children[WEBHOOK.group], seen)
+    helped = _rescue(plan.usage, existing.values(), children[JOB.group], mode, seen)
+    observed = [existing.get(child["metadata"]["name"], child) for child in made]
+    status, again = summary(parent, Seen(plan.usage, observed, seen.in_use, mode, why_not, seen.now))
+    roles = pull_roles(secrets, seen.related[NAMESPACE.group], seen.settings.job)
+    jobs = [helped.job] if helped.job else []
+    waits = (*_due(alive, seen), again, helped.resync)
+    return Desired([*made, *roles, *webhooks, *jobs], status, min((wait for wait in waits if wait), default=0.0))
 
 
-def name_of(image: str) -> str:
-    """The CachedImage's name: what a person recognises of the image, and a hash that tells it from all others."""
-    reference = Reference.parse(image)
-    host = "" if reference.host == DOCKER_HUB else reference.host
-    version = reference.digest.hex[:12] if reference.digest else reference.tag or ""
-    words = "-".join((host, reference.repository.removeprefix("library/"), version)).lower()
-    slug = re.sub(r"[^a-z0-9]+", "-", words)[-_MAX_SLUG:].strip("-")
-    return f"{slug}-{hashlib.sha256(image.encode()).hexdigest()[:_HASH_DIGITS]}"
+def _due(alive: Iterable[Wanted], seen: Observation) -> Iterator[float]:
+    """The seconds until images expire; where one is due and nobody saw the pods, until the next look."""
+    for one in alive:
+        if one.expires is not None:
+            yield max(1.0, one.expires) if one.expires or isinstance(seen.in_use, Known) else _LOOK_AGAIN
 
 
-def _plan(parent: Object, seen: Observation) -> _Plan:
-    spec = part(parent, "spec")
-    try:
-        retention = parse_duration(str(spec.get("retention", DEFAULT_RETENTION)))
-    except ValueError as error:
-        raise Unreadable(f"parent.spec.retention: {error}") from error
+def _plan(spec: Object, seen: Observation) -> Plan:
     labels = part(part(spec, "selector"), "matchLabels")
     if not labels:
         raise Unreadable("parent.spec.selector.matchLabels: name a label, so that a new ImageCache finds its images")
-    found = usage(seen.related[NAMESPACE.group], seen.related[INVENTORY.group])
-    return _Plan(found, retention, tuple(sorted(set(texts(spec, "platforms")))), dict(labels), seen)
+    related = seen.related
+    found = usage(related[NAMESPACE.group], related[INVENTORY.group], related[CLUSTER_POLICY.group])
+    return Plan(found, _defaults(spec), dict(labels), seen.now, seen.in_use)
+
+
+def _defaults(spec: Object) -> Terms:
+    """What the ImageCache says of every image that no policy speaks of; raises Unreadable."""
+    retention = str(spec.get("retention", DEFAULT_RETENTION))
+    refresh = part(spec, "refresh")
+    mode, interval = str(refresh.get("mode", "Sync")), str(refresh.get("interval", "1h"))
+    for field, text in (("retention", retention), ("refresh.interval", interval)):
+        try:
+            parse_duration(text)
+        except ValueError as error:
+            raise Unreadable(f"parent.spec.{field}: {error}") from error
+    if mode not in REFRESH_MODES:
+        raise Unreadable(f"parent.spec.refresh.mode: {mode!r} is not one of {', '.join(REFRESH_MODES)}")
+    return Terms(Retention(retention, ""), Refresh(mode, interval, ""), frozenset(texts(spec, "platforms")))
+
+
+def _mode(spec: Object) -> str:
+    mode = spec.get("mode", ON)
+    if mode not in MODES:
+        raise Unreadable(f"parent.spec.mode: {mode!r} is not one of {', '.join(MODES)}")
+    return str(mode)
+
+
+def _concurrency(spec: Object) -> int:
+    found = part(spec, "copies").get("concurrency", 5)
+    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+        raise Unreadable("parent.spec.copies.concurrency: write a number of copies, at least 1")
+    return found
 
 
 def _image(child: Object) -> str:
@@ -87,88 +116,59 @@ def _image(child: Object) -> str:
     return image
 
 
-def _cached_image(image: str, child: Object | None, plan: _Plan) -> tuple[Object | None, float | None]:
-    """The child to have for an image, None once it has expired; and the seconds until it will, where it may."""
-    use = plan.usage.uses.get(image)
-    name = metadata(child)["name"] if child else name_of(image)
-    observed = part(child, "spec") if child else {}
-    if plan.usage.gaps or (use is None and plan.pods_use(image)):
-        use = _kept(use or Use(), observed)
-    unused = (use is None or not use.users) and not plan.pods_use(image)
-    left = remaining(observed, plan.retention, plan.seen.now) if unused else None
-    mortal = unused and not plan.frozen and observed.get("retain") is not True
-    if mortal and left is not None and left <= 0:
-        return None, None
-    spec = _spec(image, use or Use(), plan, _unused_since(observed, plan) if unused else None)
-    if not mortal:
-        return _object(name, spec, plan), None
-    return _object(name, spec, plan), left if left is not None else max(0.0, plan.retention.total_seconds())
+def _give_turns(images: list[dict[str, Any]], existing: Mapping[str, Object], usage: Usage, most: int) -> None:
+    """Say in each image's spec whether pods wait for it, and suspend it unless it is its turn to be copied."""
+    waited_for = {wait.image for wait in usage.waits}
+    candidates = [_candidate(image, existing.get(image["metadata"]["name"]), waited_for) for image in images]
+    admitted = turns(candidates, most)
+    for image, candidate in zip(images, candidates, strict=True):
+        spec = image["spec"]
+        if candidate.waiting:
+            spec["waiting"] = True
+        if candidate.name not in admitted:
+            spec["suspend"] = True
 
 
-def _kept(use: Use, observed: Object) -> Use:
-    """The use that is known joined with what was known before: what cannot be told now is not forgotten."""
-    users = use.users | set(texts(observed, "usedBy"))
-    total = observed.get("users")
-    total = max(use.total, len(users), total if isinstance(total, int) else 0)
-    return Use(use.secrets | set(pull_secrets(observed)), users, total)
+def _candidate(image: Object, observed: Object | None, waited_for: set[str]) -> Candidate:
+    status = part(observed, "status") if observed else {}
+    return Candidate(
+        name=metadata(image)["name"],
+        copy=str(status.get("copy", "")) if status else WANTED,
+        admitted=observed is not None and part(observed, "spec").get("suspend") is not True,
+        cached=observed is not None and holds(observed, "Cached"),
+        waiting=image["spec"]["image"] in waited_for,
+        used="unusedSince" not in image["spec"],
+    )
 
 
-def _unused_since(observed: Object, plan: _Plan) -> str | None:
-    if remaining(observed, plan.retention, plan.seen.now) is not None:
-        return str(observed["unusedSince"])
-    return None if plan.frozen else format_time(plan.seen.now)
+def _webhooks(spec: Object, observed: Group, seen: Observation) -> tuple[list[Object], Condition | None]:
+    """The webhook configuration to have, and why no pod is rewritten, where the mode alone does not say it."""
+    mode, there = _mode(spec), observed.get(NAME)
+    if mode == OFF:
+        return [], None
+    if spec.get("delivery") == "Mirror":
+        return [], Condition(
+            "Rewriting", FALSE, "Mirror", "spec.delivery is Mirror: containerd asks the proxies itself"
+        )
+    proxies = seen.related[DAEMON_SET.group]
+    why_not = proxies_unfit(proxies.values())
+    if not proxies:
+        return [], why_not
+    bundle = encoded(seen.authority.value) if isinstance(seen.authority, Known) else bundle_of(there or {})
+    if not bundle:
+        return [], Condition("Rewriting", FALSE, "NoCertificate", _no_certificate(seen.authority))
+    return [configuration(mode, bundle, seen.settings)], why_not
 
 
-def pull_secrets(spec: Object) -> tuple[Secret, ...]:
-    """The pull secrets in a CachedImage's spec."""
-    found = ((entry.get("namespace"), entry.get("secret")) for entry in entries(spec, "pullSecrets"))
-    return tuple(sorted((ns, name) for ns, name in found if isinstance(ns, str) and isinstance(name, str)))
+def _no_certificate(authority: Known[str] | Absent | Unknown) -> str:
+    why = f": {authority.why}" if isinstance(authority, Unknown) and authority.why else ""
+    return f"the webhook's certificate is not known yet{why}"
 
 
-def _spec(image: str, use: Use, plan: _Plan, unused_since: str | None) -> Mapping[str, Any]:
-    # Not `name`: Metacontroller would merge the list by it, and secrets of one name in two namespaces would be one.
-    secrets = [{"namespace": namespace, "secret": name} for namespace, name in sorted(use.secrets)]
-    return {
-        "image": image,
-        "platforms": list(plan.platforms),
-        "pullSecrets": secrets,
-        "usedBy": use.first_users,
-        "users": use.total,
-        **({"unusedSince": unused_since} if unused_since else {}),
-    }
-
-
-def _object(name: str, spec: Mapping[str, Any], plan: _Plan) -> Object:
-    labels = {"app.kubernetes.io/managed-by": "kube-image-keeper", **plan.labels}
-    meta = {"name": name, "labels": labels}
-    return {"apiVersion": API_VERSION, "kind": CACHED_IMAGE, "metadata": meta, "spec": spec}
-
-
-def _status(parent: Object, plan: _Plan, images: Iterable[Object]) -> Mapping[str, Any]:
-    observed = list(images)
-    cached = [image for image in observed if holds(image, "Cached")]
-    failed = sum(1 for image in observed if part(image, "status").get("phase") == "Failed")
-    sizes = (part(image, "status").get("size") for image in cached)
-    ready = _ready(plan, len(observed), len(cached), failed)
-    return {
-        "images": len(observed),
-        "cached": len(cached),
-        "failed": failed,
-        "bytes": sum(size for size in sizes if isinstance(size, int)),
-        "conditions": [stated(parent, ready, plan.seen.now)],
-    }
-
-
-def _ready(plan: _Plan, images: int, cached: int, failed: int) -> Condition:
-    gaps = plan.usage.gaps
-    if gaps:
-        said = [f"{name} {gaps[name]}" for name in sorted(gaps)[:_NAMED_GAPS]]
-        more = f" and {len(gaps) - _NAMED_GAPS} more" if len(gaps) > _NAMED_GAPS else ""
-        return Condition("Ready", FALSE, "InventoryMissing", f"nothing expires: {', '.join(said)}{more}")
-    if isinstance(plan.seen.in_use, Unknown):
-        return Condition("Ready", FALSE, "PodsUnknown", f"nothing expires: {plan.seen.in_use.why or 'pods unknown'}")
-    if failed:
-        return Condition("Ready", FALSE, "CopiesFailed", f"{failed} of {images} images cannot be cached")
-    if cached < images:
-        return Condition("Ready", FALSE, "Copying", "some images are not cached yet")
-    return Condition("Ready", TRUE, "AllCached", "every image in use is cached")
+def _rescue(usage: Usage, images: Iterable[Object], jobs: Group, mode: str, seen: Observation) -> Rescue:
+    """Help who waits at a proxy always, and who waits upstream where the image is cached and pods are rewritten."""
+    cached = {_image(child) for child in images if holds(child, "Cached")}
+    targets = [
+        wait for wait in usage.waits if wait.name != DIRECT or (wait.image in cached and mode not in (OFF, "Audit"))
+    ]
+    return rescue(targets, jobs, mode, seen.settings, seen.now)

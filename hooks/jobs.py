@@ -49,7 +49,9 @@ def copy_job(parent: Object, image: str, attempt: int, inputs: Inputs, settings:
             "ttlSecondsAfterFinished": _KEPT_SECONDS,
             "template": {
                 "metadata": {"labels": dict(POD_LABELS)},
-                "spec": _pod_spec(_arguments(image, inputs.platforms, settings), settings),
+                "spec": pod_spec(
+                    settings.service_account, "copy", _arguments(image, inputs.platforms, settings), settings
+                ),
             },
         },
     }
@@ -61,23 +63,24 @@ def _arguments(image: str, platforms: Sequence[str], settings: JobSettings) -> l
     return ["kuik.copy_job", "--image", image, *wanted, "--source", settings.source, *targets]
 
 
-def _pod_spec(arguments: list[str], settings: JobSettings) -> Mapping[str, Any]:
+def pod_spec(account: str, name: str, arguments: list[str], settings: JobSettings) -> Mapping[str, Any]:
+    """The pod of one of kuik's Jobs: `arguments` are what `python -m` runs, as the service account `account`."""
     return {
         "restartPolicy": "Never",
-        "serviceAccountName": settings.service_account,
+        "serviceAccountName": account,
         "automountServiceAccountToken": True,
         "enableServiceLinks": False,
         "nodeSelector": {"kubernetes.io/os": "linux"},
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [_container(arguments, settings)],
+        "containers": [_container(name, arguments, settings)],
         "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}}],
     }
 
 
-def _container(arguments: list[str], settings: JobSettings) -> Mapping[str, Any]:
+def _container(name: str, arguments: list[str], settings: JobSettings) -> Mapping[str, Any]:
     token = {"name": settings.token_secret, "key": "token", "optional": True}
     return {
-        "name": "copy",
+        "name": name,
         "image": settings.image,
         "imagePullPolicy": "IfNotPresent",
         "args": arguments,

@@ -33,7 +33,8 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         deadline=_seconds(environment, "KUIK_COPY_DEADLINE", usual.deadline),
     )
     plain = frozenset(_words(environment.get("KUIK_PLAIN_HTTP", "")))
-    return Settings(environment.get("KUIK_PROXY", DEFAULT_PROXY), plain, job)
+    others = environment.get("KUIK_METACONTROLLER_NAMESPACE", "metacontroller")
+    return Settings(environment.get("KUIK_PROXY", DEFAULT_PROXY), plain, job, others)
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -51,28 +52,45 @@ Authority = Callable[[], Known[str] | Absent | Unknown]
 """Reads the CA bundle of the admission webhook; it never raises."""
 
 
+Look = Callable[[], Known[frozenset[str]] | Absent | Unknown]
+"""Looks at all pods for the images that they use; it never raises."""
+
+
 def _no_authority() -> Unknown:
     return Unknown("the hooks were given no way to read the CA bundle")
+
+
+def _no_look() -> Unknown:
+    return Unknown("the hooks were given no way to list pods")
 
 
 class Observer:
     """Makes the Context of each request."""
 
-    def __init__(self, settings: Settings, shield: Shield | None = None, authority: Authority = _no_authority) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        shield: Shield | None = None,
+        authority: Authority = _no_authority,
+        look: Look = _no_look,
+    ) -> None:
         self.settings = settings
         self._shield = shield
         self._authority = authority
+        self._look = look
         self._pool = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="facts")
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str], authority: Authority = _no_authority) -> "Observer":
+    def from_environment(
+        cls, environment: Mapping[str, str], authority: Authority = _no_authority, look: Look = _no_look
+    ) -> "Observer":
         """As the hooks' Deployment is configured; without KUIK_SHIELD_URL no fact is known. Raises InvalidSetting."""
         url = environment.get("KUIK_SHIELD_URL")
         try:
             shield = Shield(url, environment.get("KUIK_TOKEN", "")) if url else None
         except ValueError as error:
             raise InvalidSetting(f"KUIK_SHIELD_URL={error}") from error
-        return cls(settings_from(environment), shield, authority)
+        return cls(settings_from(environment), shield, authority, look)
 
     def context(self, references: Iterable[Reference] = ()) -> Context:
         """The moment, the settings, and whether these images are public as far as the shield says so in time."""
@@ -87,6 +105,8 @@ class Observer:
         """The context with what a stage asked for; what cannot be found out is Unknown, and nothing is raised."""
         if questions.image:
             context = replace(context, image=self._image(questions.image))
+        if questions.pods:
+            context = replace(context, in_use=self._look())
         return replace(context, authority=self._authority()) if questions.authority else context
 
     def _image(self, image: str) -> ImageFacts:

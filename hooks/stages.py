@@ -4,13 +4,21 @@ from collections.abc import Mapping
 
 from hooks import cachedimage, imagecache, inventory
 from hooks.messages import Stage, Style
-from hooks.resources import CACHE, CACHED, INVENTORY, JOB, NAMESPACE
+from hooks.resources import CACHE, CACHED, INVENTORY, JOB, NAMESPACE, ROLE, ROLE_BINDING, WEBHOOK
 
 STAGES: Mapping[str, Stage] = {
     stage.name: stage
     for stage in (
         Stage("inventory", Style.DECORATOR, NAMESPACE, (INVENTORY,), inventory.sync, inventory.customize),
-        Stage("imagecache", Style.COMPOSITE, CACHE, (CACHED,), imagecache.sync, imagecache.customize),
+        Stage(
+            "imagecache",
+            Style.COMPOSITE,
+            CACHE,
+            (CACHED, WEBHOOK, ROLE, ROLE_BINDING, JOB),
+            imagecache.sync,
+            imagecache.customize,
+            imagecache.asks,
+        ),
         Stage(
             "cachedimage", Style.COMPOSITE, CACHED, (JOB,), cachedimage.sync, cachedimage.customize, cachedimage.asks
         ),

@@ -1,49 +1,99 @@
-"""What all inventories say together: which images are used, by whom, and which namespaces cannot be told."""
+"""What all inventories say together: which images are used, by whom and how, and which namespaces cannot be told."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from hooks.facts import Group, Secret
 from hooks.inventory import CACHE, IGNORE, MAX_USERS
-from kube.types import Object, entries, metadata, part, texts
+from hooks.retention import parse_duration
+from hooks.rules import images_of
+from hooks.terms import REFRESH_MODES, Refresh, Retention, Terms
+from hooks.waiting import DIRECT, PROXIED
+from kube.types import CLUSTER_CACHE_POLICY, Object, entries, metadata, part, texts
 from registry.reference import InvalidReference, Reference
 
 
 @dataclass(slots=True)
 class Use:
-    """Who uses an image in the whole cluster. `users` holds names such as `team-a/Deployment/web`."""
+    """Who uses an image in the cluster, and on which terms. `users` holds names such as `team-a/Deployment/web`."""
 
     secrets: set[Secret] = field(default_factory=set)
     users: set[str] = field(default_factory=set)
     total: int = 0
+    terms: Terms = field(default_factory=Terms)
 
     @property
     def first_users(self) -> list[str]:
         return sorted(self.users)[:MAX_USERS]
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Wait:
+    """An image that pods of a namespace have waited for in vain, and the name they have for it: Direct or Proxied."""
+
+    namespace: str
+    image: str
+    name: str
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Every image to cache with its use. `gaps` are the namespaces whose use is not fully known, and why."""
+    """Every image to cache with its use. `gaps` are the namespaces whose use is not fully known, and why.
+
+    `ignored` are images that are used and left alone; `unreadable` are names in policies that no image can have.
+    """
 
     uses: Mapping[str, Use]
     gaps: Mapping[str, str]
+    waits: frozenset[Wait] = frozenset()
+    ignored: frozenset[str] = frozenset()
+    unreadable: tuple[str, ...] = ()
 
 
-def usage(namespaces: Group, inventories: Group) -> Usage:
-    """Read the inventories. What cannot be understood becomes a gap; what can still counts as use."""
-    uses: dict[str, Use] = {}
+@dataclass(slots=True)
+class _Found:
+    """What was read so far."""
+
+    uses: dict[str, Use] = field(default_factory=dict)
+    waits: set[Wait] = field(default_factory=set)
+    ignored: set[str] = field(default_factory=set)
+
+
+def usage(namespaces: Group, inventories: Group, policies: Group) -> Usage:
+    """Read the inventories, and the images that ClusterCachePolicies want ahead of need.
+
+    What cannot be understood becomes a gap; what can still counts as use. Raises Unreadable for a policy that no API
+    server would have taken.
+    """
+    found = _Found()
     gaps = {metadata(ns)["name"]: "has no inventory" for ns in namespaces.values()}
     for inventory in inventories.values():
         name = metadata(inventory)["name"]
         gaps.pop(name, None)
-        if not _read(inventory, uses):
+        if not _read(inventory, found):
             gaps[name] = "has an inventory that cannot be understood"
-    return Usage(uses, gaps)
+    unreadable = tuple(sorted(_ahead_of_need(policies, found.uses)))
+    return Usage(found.uses, gaps, frozenset(found.waits), frozenset(found.ignored - found.uses.keys()), unreadable)
 
 
-def _read(inventory: Object, uses: dict[str, Use]) -> bool:
-    """Add an inventory's images to `uses`; whether all of it was understood."""
+def _ahead_of_need(policies: Group, uses: dict[str, Use]) -> Iterator[str]:
+    """Add the images that policies list; yields what is no image's name."""
+    for policy in policies.values():
+        user = f"{CLUSTER_CACHE_POLICY}/{metadata(policy)['name']}"
+        for image in images_of(policy, CLUSTER_CACHE_POLICY):
+            try:
+                use = uses.setdefault(str(Reference.parse(image).identity), Use())
+            except InvalidReference:
+                yield f"{user}: {image}"
+                continue
+            if user not in use.users:
+                use.users.add(user)
+                use.total += 1
+
+
+def _read(inventory: Object, found: _Found) -> bool:
+    """Add what an inventory says; whether all of it was understood."""
     spec = part(inventory, "spec")
     namespace = metadata(inventory)["name"]
     images = entries(spec, "images")
@@ -51,12 +101,18 @@ def _read(inventory: Object, uses: dict[str, Use]) -> bool:
     understood = spec.get("namespace") == namespace and isinstance(listed, list) and len(images) == len(listed)
     for entry in images:
         image, decision = entry.get("image"), entry.get("decision")
-        if decision == IGNORE and isinstance(image, str):
-            continue
-        if decision != CACHE or not isinstance(image, str) or not _is_identity(image):
+        if decision not in (CACHE, IGNORE) or not isinstance(image, str):
             understood = False
             continue
-        _add(uses.setdefault(image, Use()), namespace, entry)
+        names = [name for name in texts(entry, "waiting") if name in (DIRECT, PROXIED)]
+        # Who waits at the proxy for an image that is left alone now was rewritten before, and is helped all the same.
+        found.waits.update(Wait(namespace, image, name) for name in names if decision == CACHE or name == PROXIED)
+        if decision == IGNORE:
+            found.ignored.add(image)
+        elif _is_identity(image):
+            _add(found.uses.setdefault(image, Use()), namespace, entry)
+        else:
+            understood = False
     return understood
 
 
@@ -73,3 +129,30 @@ def _add(use: Use, namespace: str, entry: Object) -> None:
     use.secrets.update((namespace, secret) for secret in texts(entry, "pullSecrets"))
     use.users.update(f"{namespace}/{user}" for user in users)
     use.total += max(total, len(users)) if isinstance(total, int) else len(users)
+    use.terms = use.terms.joined(terms_of(entry))
+
+
+def terms_of(entry: Object) -> Terms:
+    """The terms that an inventory's entry names; what cannot be read was not said."""
+    platforms = frozenset(texts(entry, "platforms")) if isinstance(entry.get("platforms"), list) else None
+    return Terms(_retention(entry), _refresh(part(entry, "refresh")), platforms)
+
+
+def _retention(entry: Object) -> Retention | None:
+    rule = entry.get("retentionRule")
+    return Retention(str(entry["retention"]), str(rule)) if rule and _is_duration(entry.get("retention")) else None
+
+
+def _refresh(said: Object) -> Refresh | None:
+    mode, interval, rule = said.get("mode"), said.get("interval"), said.get("rule")
+    if not rule or mode not in REFRESH_MODES or not _is_duration(interval):
+        return None
+    return Refresh(str(mode), str(interval), str(rule))
+
+
+def _is_duration(text: Any) -> bool:
+    try:
+        parse_duration(str(text))
+    except ValueError:
+        return False
+    return True

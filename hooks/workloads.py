@@ -12,6 +12,7 @@ from hooks.rules import images_of
 from kube.types import Object, annotations, entries, labels, metadata, owner, part
 
 TEMPLATES = (DEPLOYMENT, STATEFUL_SET, DAEMON_SET, CRON_JOB)
+_OF_JOBS = frozenset({"copy", "rescue"})
 _FINISHED = frozenset({"Succeeded", "Failed"})
 _CRON_RUN = re.compile(r"(.+)-([0-9]{8})")  # the CronJob controller adds the scheduled time in minutes
 _MINUTES = range(25_000_000, 60_000_000)  # 2017 to 2084; a date such as 20260101 is none of them
@@ -65,8 +66,10 @@ def _pods(related: Groups, crons: set[str]) -> Iterator[tuple[str, str, Object]]
 
 
 def _copies(pod: Object) -> bool:
-    """Whether the pod is a copy Job's own: counted, each copy would change the inventory of kuik's namespace twice."""
-    return POD_LABELS.items() <= labels(pod).items()
+    """Whether the pod is of one of kuik's own Jobs: counted, each would change the inventory of kuik's namespace."""
+    found = labels(pod)
+    ours = found.get("app.kubernetes.io/name") == POD_LABELS["app.kubernetes.io/name"]
+    return ours and found.get("app.kubernetes.io/component") in _OF_JOBS
 
 
 def top_controller(pod: Object, crons: Collection[str]) -> str:

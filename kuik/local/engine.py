@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.filesize import decimal
 
-from hooks.facts import Absent, Context, Settings, Unknown
+from hooks.facts import Context, Known, Settings, Unknown
 from hooks.messages import answer, customize
 from hooks.stages import STAGES
 from kube.types import API_VERSION, CACHED_IMAGE, IMAGE_CACHE, IMAGE_INVENTORY, Key, Object
@@ -54,6 +54,7 @@ class Wishes:
                 "selector": {"matchLabels": {CACHE_LABEL: "default"}},
                 "retention": self.retention,
                 "platforms": list(self.platforms),
+                "copies": {"concurrency": self.parallel},
             },
         }
 
@@ -89,7 +90,8 @@ class LocalHooks:
 
     def __init__(self, settings: Settings, frozen: str = "") -> None:
         self._settings = settings
-        self._in_use = Unknown(frozen) if frozen else Absent()
+        # The manifests are all there is to look at, and the inventories come from them at once.
+        self._in_use = Unknown(frozen) if frozen else Known(frozenset[str]())
 
     def sync(self, stage: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
         return answer(STAGES[stage], request, Context(_now(), self._settings, in_use=self._in_use))

@@ -55,7 +55,11 @@ def cluster(
 ) -> Iterator[Cluster]:
     """Metacontroller calls the hooks, each a process of its own; an ImageCache is there."""
     metacontroller.install_crds(installed)
-    hooks = Component("hooks", ["--log-level", "debug"], tmp_path_factory.mktemp("hooks") / "hooks.log").start()
+    # With the rights of its service account: it looks at the pods before anything expires.
+    account = installed.kubectl("create", "token", "-n", "kuik-system", "kuik-hooks").strip()
+    environment = {"KUIK_KUBECONFIG": str(installed.kubeconfig("kuik-hooks", account))}
+    log = tmp_path_factory.mktemp("hooks") / "hooks.log"
+    hooks = Component("hooks", ["--log-level", "debug"], log, environment=environment).start()
     running = Cluster(installed, hooks)
     metacontroller.start(installed)
     installed.kubectl("apply", "-f", "-", stdin=metacontroller.controllers(hooks.url, 600))

@@ -1,12 +1,13 @@
 """Golden cases: what a stage is asked and what it answers, as files that say their reason."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from hooks.facts import Absent, Context, ImageFacts, Known, Proof, Settings, Unknown
+from hooks.facts import Context, ImageFacts, Known, Proof, Settings, Unknown
 from hooks.messages import Resource, Stage, answer
 from hooks.stages import STAGES
 from kube.types import group_key, metadata, parse_time
@@ -53,11 +54,12 @@ def context(observed: Mapping[str, Any]) -> Context:
     assert now is not None
     plain = frozenset(observed.get("settings", {}).get("plainHttp", ()))
     image = facts(observed["facts"]) if "facts" in observed else ImageFacts()
+    authority: Known[str] | Unknown = Known(observed["authority"]) if "authority" in observed else Unknown("not read")
+    found = Context(now, Settings(plain_http=plain), image=image, authority=authority)
     looked = observed.get("inUse")
     if looked is None:
-        return Context(now, Settings(plain_http=plain), in_use=Absent(), image=image)
-    fact = Known(frozenset(looked["known"])) if "known" in looked else Unknown(looked["unknown"])
-    return Context(now, Settings(plain_http=plain), in_use=fact, image=image)
+        return found
+    return replace(found, in_use=Known(frozenset(looked["known"])) if "known" in looked else Unknown(looked["unknown"]))
 
 
 def facts(said: Mapping[str, Any]) -> ImageFacts:

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hooks.facts import Absent, Context, Known, Unknown
-from hooks.imagecache import name_of
 from hooks.messages import Unreadable, answer
 from hooks.stages import STAGES
+from hooks.wanted import name_of
 from tests.hooks import golden
 from tests.hooks.world import GARBLED, NOW, image_cache, inventories, namespace
 
@@ -18,6 +18,7 @@ STAGE = STAGES["imagecache"]
 NAMES = ("a", "b", "c")
 InUse = Known[frozenset[str]] | Absent | Unknown
 NOBODY_LOOKED = Absent()
+NONE_IN_USE = Known(frozenset[str]())
 
 
 def related(found: list[Any]) -> list[Any]:
@@ -25,15 +26,19 @@ def related(found: list[Any]) -> list[Any]:
 
 
 def sync(
-    parent: Any, children: list[Any], found: list[Any], now: datetime, in_use: InUse = NOBODY_LOOKED
+    parent: Any, children: list[Any], found: list[Any], now: datetime, in_use: InUse = NONE_IN_USE
 ) -> dict[str, Any]:
     return answer(STAGE, golden.request(STAGE, parent, children, related(found)), Context(now, in_use=in_use))
+
+
+def images(answered: dict[str, Any]) -> list[Any]:
+    return [child for child in answered["children"] if child["kind"] == "CachedImage"]
 
 
 def applied(observed: list[Any], desired: list[Any]) -> list[Any]:
     """What is there after an in-place update that leaves alone what people set."""
     before = {child["metadata"]["name"]: child for child in observed}
-    kept = ("retain", "suspend")
+    kept = ("retain",)
     result = []
     for child in desired:
         old = before.get(child["metadata"]["name"], {"spec": {}})
@@ -49,7 +54,7 @@ everything = st.tuples(*(inventories(name) for name in NAMES)).map(list)
 @st.composite
 def earlier(draw: st.DrawFn) -> list[Any]:
     """CachedImages that an earlier sync left, some unused for long, some kept by people."""
-    made = sync(image_cache(), [], draw(everything), NOW - timedelta(days=90))["children"]
+    made = images(sync(image_cache(), [], draw(everything), NOW - timedelta(days=90)))
     for child in made:
         if draw(st.booleans()):
             days = draw(st.integers(0, 80))
@@ -78,9 +83,9 @@ def test_applied_once_it_stays(found: list[Any], children: list[Any], missing: s
     due = first["resyncAfterSeconds"]
     later = NOW + timedelta(seconds=min(seconds, max(0.0, due - 1)) if due else seconds)
     parent["status"] = first["status"]
-    there = applied(children, first["children"])
+    there = applied(children, images(first))
     second = sync(parent, there, found, later)
-    assert applied(there, second["children"]) == there
+    assert applied(there, images(second)) == there
     third = sync({**parent, "status": second["status"]}, there, found, later)
     assert third["status"] == second["status"]
 
@@ -92,7 +97,7 @@ def test_an_inventory_missing_or_garbled_deletes_nothing(
     kept = [inventory for inventory in found if inventory["metadata"]["name"] != name]
     if spoilt is not None:
         kept.append({**found[0], "metadata": {"name": name}, "spec": spoilt})
-    desired = sync(image_cache(), children, kept, NOW)["children"]
+    desired = images(sync(image_cache(), children, kept, NOW))
     before = {child["metadata"]["name"]: child["spec"] for child in children}
     after = {child["metadata"]["name"]: child["spec"] for child in desired}
     assert before.keys() <= after.keys()
@@ -102,7 +107,7 @@ def test_an_inventory_missing_or_garbled_deletes_nothing(
 
 @given(everything, earlier())
 def test_pods_that_cannot_be_seen_delete_nothing(found: list[Any], children: list[Any]) -> None:
-    desired = sync(image_cache(), children, found, NOW, Unknown("no answer"))["children"]
+    desired = images(sync(image_cache(), children, found, NOW, Unknown("no answer")))
     assert {c["metadata"]["name"] for c in children} <= {c["metadata"]["name"] for c in desired}
 
 
@@ -123,6 +128,7 @@ def test_and_without_doubt_the_same_image_expires() -> None:
         for name in NAMES
     ]
     assert sync(image_cache(), [child], whole, NOW)["children"] == []
+    assert sync(image_cache(), [child], whole, NOW, NOBODY_LOOKED)["children"] != []
     assert sync(image_cache(), [child], whole[1:], NOW)["children"] != []
 
 

@@ -32,6 +32,7 @@ class Component:
     log: Path
     port: int = field(default_factory=free_port)
     process: "subprocess.Popen[bytes] | None" = None
+    environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def host(self) -> str:
@@ -49,7 +50,7 @@ class Component:
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,
-                env=os.environ | {"KUIK_TOKEN": TOKEN},
+                env=os.environ | {"KUIK_TOKEN": TOKEN} | self.environment,
                 start_new_session=True,
             )
         wait_until(lambda: listening(self.port), f"{self.module} listens")

@@ -174,5 +174,11 @@ def test_the_controllers_are_those_that_a_cluster_applies() -> None:
     assert found.keys() == {"inventory", "imagecache", "cachedimage"}
     assert next(iter(load())).stage == "inventory"
     assert found["cachedimage"].generate_selector
-    assert [(c.kind, c.strategy) for c in found["imagecache"].children] == [("CachedImage", "InPlace")]
+    assert [(c.kind, c.strategy) for c in found["imagecache"].children] == [
+        ("CachedImage", "InPlace"),
+        ("MutatingWebhookConfiguration", "InPlace"),
+        ("Role", "InPlace"),
+        ("RoleBinding", "InPlace"),
+        ("Job", "OnDelete"),
+    ]
     assert [(c.kind, c.strategy) for c in found["cachedimage"].children] == [("Job", "OnDelete")]

@@ -1,0 +1,34 @@
+"""The last look before images expire: at all pods themselves, wherever they are, on the API server."""
+
+from collections.abc import Iterable
+
+from hooks.containers import Obstacle, containers, image_volumes, originals_of, upstream
+from hooks.facts import Known, Unknown
+from kube.client import Api, KubernetesError
+from kube.paths import KINDS
+from kube.types import Object, part
+
+_FINISHED = frozenset({"Succeeded", "Failed"})
+
+
+def look(api: Api, proxy: str) -> Known[frozenset[str]] | Unknown:
+    """The identities of the images that pods use now, from one paged list; Unknown where any page is missing."""
+    try:
+        return Known(images_in_use(api.items(KINDS["Pod"].collection()), proxy))
+    except KubernetesError as error:
+        return Unknown(f"the pods could not be listed: {error}")
+
+
+def images_in_use(pods: Iterable[Object], proxy: str) -> frozenset[str]:
+    """The identities of the images of all pods that have not ended, by the names they were written with."""
+    found: set[str] = set()
+    for pod in pods:
+        if part(pod, "status").get("phase") in _FINISHED:
+            continue
+        spec, originals = part(pod, "spec"), originals_of(pod)
+        named = [container for _, _, container in containers(spec)]
+        for container in (*named, *image_volumes(spec)):
+            reference = upstream(container, originals, proxy)
+            if not isinstance(reference, Obstacle):
+                found.add(str(reference.identity))
+    return frozenset(found)

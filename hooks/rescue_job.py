@@ -1,0 +1,98 @@
+"""The rescue Job: made while pods wait in vain for images that are reached under their other name."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from hooks.conditions import condition, holds
+from hooks.facts import Group, Settings
+from hooks.jobs import pod_spec
+from hooks.resources import JOB
+from hooks.usage import Wait
+from kube.types import CACHE_LABEL, Object, annotations, parse_time
+
+ACCOUNT = "kuik-rescue"
+TARGETS = "kuik.dev/targets"
+ATTEMPT = "kuik.dev/attempt"
+NAMESPACES = "kuik.dev/namespaces"
+_MAX_NAMESPACES = 50
+_DEADLINE = 300  # seconds
+_KEPT_SECONDS = 7200  # longer than any backoff
+_FIRST_BACKOFF = 30.0
+_MAX_BACKOFF = 600.0
+_LABELS = {
+    "app.kubernetes.io/name": "kube-image-keeper",
+    "app.kubernetes.io/component": "rescue",
+    "app.kubernetes.io/managed-by": "kube-image-keeper",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rescue:
+    """The Job to have, if any, and the seconds until that may change by itself (0: never)."""
+
+    job: Object | None = None
+    resync: float = 0.0
+
+
+def rescue(waits: Iterable[Wait], observed: Group, mode: str, settings: Settings, now: datetime) -> Rescue:
+    """A Job for those who wait; one that runs is let end, and the next attempt follows after a growing pause."""
+    running = next((job for job in observed.values() if not _ended(job)), None)
+    if running is not None:
+        noted = annotations(running)
+        namespaces = str(noted.get(NAMESPACES, "")).split()
+        return Rescue(_job(str(noted.get(TARGETS, "")), _attempt(running), namespaces, mode, settings))
+    targets = sorted(waits)
+    if not targets:
+        return Rescue()
+    text = json.dumps([[one.namespace, one.image, one.name] for one in targets])
+    digits = hashlib.sha256(text.encode()).hexdigest()[:10]
+    namespaces = sorted({one.namespace for one in targets})[:_MAX_NAMESPACES]
+    before = [job for job in observed.values() if annotations(job).get(TARGETS) == digits]
+    last = max(before, key=_attempt, default=None)
+    if last is None:
+        return Rescue(_job(digits, 1, namespaces, mode, settings))
+    number = _attempt(last)
+    pause = min(_MAX_BACKOFF, _FIRST_BACKOFF * 2 ** min(number - 1, 10))
+    ended = parse_time((condition(last, "Complete") or condition(last, "Failed") or {}).get("lastTransitionTime"))
+    left = pause - (now - ended).total_seconds() if ended else 0.0
+    if left > 0:
+        return Rescue(_job(digits, number, namespaces, mode, settings), left)
+    return Rescue(_job(digits, number + 1, namespaces, mode, settings))
+
+
+def _ended(job: Object) -> bool:
+    return holds(job, "Complete") or holds(job, "Failed")
+
+
+def _attempt(job: Object) -> int:
+    text = str(annotations(job).get(ATTEMPT, ""))
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 1
+
+
+def _job(digits: str, attempt: int, namespaces: list[str], mode: str, settings: Settings) -> Mapping[str, Any]:
+    words = [word for namespace in namespaces for word in ("--namespace", namespace)]
+    arguments = ["kuik.rescue", "--mode", mode, *words]
+    noted = {TARGETS: digits, ATTEMPT: str(attempt), NAMESPACES: " ".join(namespaces)}
+    name = f"kuik-rescue-{digits}-{attempt}"
+    return {
+        "apiVersion": JOB.api_version,
+        "kind": JOB.kind,
+        "metadata": {"name": name, "namespace": settings.job.namespace, "labels": dict(_LABELS), "annotations": noted},
+        "spec": {
+            "activeDeadlineSeconds": _DEADLINE,
+            "backoffLimit": 0,
+            "completionMode": "NonIndexed",
+            "completions": 1,
+            "parallelism": 1,
+            "suspend": False,
+            "ttlSecondsAfterFinished": _KEPT_SECONDS,
+            "template": {
+                "metadata": {"labels": {**_LABELS, CACHE_LABEL: "false"}},
+                "spec": pod_spec(ACCOUNT, "rescue", arguments, settings.job),
+            },
+        },
+    }

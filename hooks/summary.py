@@ -1,0 +1,120 @@
+"""The ImageCache's status: numbers, and conditions that say bad news at once and good news after a while."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from hooks.conditions import FALSE, TRUE, Condition, condition, holds, stated
+from hooks.facts import Absent, Known, Unknown
+from hooks.fitness import unfit
+from hooks.usage import Usage
+from hooks.webhook import AUDIT, OFF
+from kube.types import Object, format_time, parse_time, part
+
+HELD = 60.0
+"""Seconds for which all must be well before a condition that said otherwise says so."""
+
+_GOOD = {"Ready": TRUE, "Rewriting": TRUE, "Degraded": FALSE}
+_NAMED_GAPS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the summary is made of. `images` are the observed CachedImages that stay; `why_not` why no pod is rewritten
+    although the mode wants it, empty where there is no such reason."""
+
+    usage: Usage
+    images: Sequence[Object]
+    in_use: Known[frozenset[str]] | Absent | Unknown
+    mode: str
+    why_not: Condition | None
+    now: datetime
+
+
+def summary(parent: Object, seen: Seen) -> tuple[Mapping[str, Any], float]:
+    """The status to write, and the seconds until it may change by itself (0: never)."""
+    cached = [image for image in seen.images if holds(image, "Cached")]
+    failed = sum(1 for image in seen.images if part(image, "status").get("phase") == "Failed")
+    at_risk = sum(1 for image in seen.images if _is_used(image) and not holds(image, "Cached"))
+    sizes = (part(image, "status").get("size") for image in cached)
+    found = (_ready(seen, at_risk), _rewriting(seen), _degraded(seen, failed))
+    shown, since, wait = _held(parent, found, seen.now)
+    status = {
+        "images": len(seen.images),
+        "cached": len(cached),
+        "failed": failed,
+        "atRisk": at_risk,
+        "unsupported": len(seen.usage.ignored),
+        "bytes": sum(size for size in sizes if isinstance(size, int)),
+        **({"recoveringSince": since} if since else {}),
+        "conditions": [stated(parent, one, seen.now) for one in shown],
+    }
+    return status, wait
+
+
+def proxies_unfit(daemon_sets: Iterable[Object]) -> Condition | None:
+    """Why pods cannot be pointed to the proxies, where they cannot."""
+    found = list(daemon_sets)
+    why = unfit(found)
+    return Condition("Rewriting", FALSE, "ProxiesUnfit" if found else "NoProxies", why.message) if why else None
+
+
+def _is_used(image: Object) -> bool:
+    return "unusedSince" not in part(image, "spec")
+
+
+def _held(parent: Object, found: Iterable[Condition], now: datetime) -> tuple[list[Condition], str, float]:
+    """The conditions to show, since when those that said otherwise are well, and the seconds until they will say so."""
+    conditions = list(found)
+    pending = [one for one in conditions if _recovers(parent, one)]
+    if not pending:
+        return conditions, "", 0.0
+    said = parse_time(part(parent, "status").get("recoveringSince"))
+    since = said or now
+    left = HELD - (now - since).total_seconds()
+    if left <= 0:
+        return conditions, "", 0.0
+    return [_as_before(parent, one) if one in pending else one for one in conditions], format_time(since), left
+
+
+def _recovers(parent: Object, found: Condition) -> bool:
+    before = condition(parent, found.type)
+    return found.status == _GOOD[found.type] and before is not None and before.get("status") != found.status
+
+
+def _as_before(parent: Object, found: Condition) -> Condition:
+    before = condition(parent, found.type) or {}
+    return Condition(found.type, *(str(before.get(field, "")) for field in ("status", "reason", "message")))
+
+
+def _ready(seen: Seen, at_risk: int) -> Condition:
+    gaps = seen.usage.gaps
+    if gaps:
+        said = [f"{name} {gaps[name]}" for name in sorted(gaps)[:_NAMED_GAPS]]
+        more = f" and {len(gaps) - _NAMED_GAPS} more" if len(gaps) > _NAMED_GAPS else ""
+        return Condition("Ready", FALSE, "InventoryMissing", f"nothing expires: {', '.join(said)}{more}")
+    if isinstance(seen.in_use, Unknown):
+        return Condition("Ready", FALSE, "PodsUnknown", f"nothing expires: {seen.in_use.why or 'pods unknown'}")
+    if at_risk:
+        return Condition("Ready", TRUE, "Copying", "some images in use are not cached yet")
+    return Condition("Ready", TRUE, "AllCached", "every image in use is cached")
+
+
+def _rewriting(seen: Seen) -> Condition:
+    if seen.mode == OFF:
+        return Condition("Rewriting", FALSE, "Off", "spec.mode is Off: pods keep their images")
+    if seen.why_not is not None:
+        return seen.why_not
+    if seen.mode == AUDIT:
+        return Condition("Rewriting", FALSE, "Audit", "new pods are annotated with what would become of them")
+    return Condition("Rewriting", TRUE, seen.mode, "new pods are pointed to the node proxies")
+
+
+def _degraded(seen: Seen, failed: int) -> Condition:
+    if seen.usage.unreadable:
+        named = "; ".join(seen.usage.unreadable[:_NAMED_GAPS])
+        return Condition("Degraded", TRUE, "InvalidReference", f"no image can have the name: {named}")
+    if failed:
+        return Condition("Degraded", TRUE, "CopiesFailed", f"{failed} of {len(seen.images)} images cannot be cached")
+    return Condition("Degraded", FALSE, "AllWell", "")

@@ -1,0 +1,36 @@
+"""Whose turn it is: of all images that want a copy, the few that may start one now."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One CachedImage as stage 3 has left it. `copy` is its `status.copy`; a new one has no status yet and wants one.
+
+    `admitted` says that it has its turn already, `cached` that it was copied before, `waiting` that pods wait for it.
+    """
+
+    name: str
+    copy: str
+    admitted: bool = False
+    cached: bool = False
+    waiting: bool = False
+    used: bool = True
+
+    @property
+    def _rank(self) -> tuple[bool, bool, bool, bool, bool, str]:
+        """The lowest comes first: who copies, who may already, who never was cached, whom pods wait for."""
+        return (self.copy != RUNNING, not self.admitted, self.cached, not self.waiting, not self.used, self.name)
+
+
+WANTED = "Wanted"
+RUNNING = "Running"
+
+
+def turns(candidates: Iterable[Candidate], most: int) -> frozenset[str]:
+    """The names of those that may copy now: at most `most`, besides copies that run already."""
+    wanting = [one for one in candidates if one.copy in (WANTED, RUNNING)]
+    running = [one.name for one in wanting if one.copy == RUNNING]
+    waiting = sorted((one for one in wanting if one.copy == WANTED), key=lambda one: one._rank)
+    return frozenset(running) | {one.name for one in waiting[: max(0, most - len(running))]}

@@ -1,0 +1,148 @@
+"""One CachedImage as stage 2 wants it: who uses it, on which terms it is kept, and when it expires."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from hooks.facts import Absent, Known, Secret, Unknown
+from hooks.retention import parse_duration, remaining
+from hooks.terms import Refresh, Retention, Terms
+from hooks.usage import Usage, Use, terms_of
+from kube.types import API_VERSION, CACHED_IMAGE, Object, entries, format_time, metadata, part, texts
+from registry.reference import DOCKER_HUB, Reference
+
+_MAX_SLUG = 52  # with the dash and the digits of the hash, a name fits a label
+_HASH_DIGITS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one sync knows while it goes through the images. `defaults` are the ImageCache's own terms, all of them."""
+
+    usage: Usage
+    defaults: Terms
+    labels: Mapping[str, str]
+    now: datetime
+    in_use: Known[frozenset[str]] | Absent | Unknown
+
+    @property
+    def frozen(self) -> bool:
+        """Whether too little is known to begin that an image is unused."""
+        return bool(self.usage.gaps) or isinstance(self.in_use, Unknown)
+
+    def pods_use(self, image: str) -> bool:
+        return isinstance(self.in_use, Known) and image in self.in_use.value
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A CachedImage to have, and the seconds until it expires, where it may."""
+
+    child: dict[str, Any]
+    expires: float | None = None
+
+
+def name_of(image: str) -> str:
+    """The CachedImage's name: what a person recognises of the image, and a hash that tells it from all others."""
+    reference = Reference.parse(image)
+    host = "" if reference.host == DOCKER_HUB else reference.host
+    version = reference.digest.hex[:12] if reference.digest else reference.tag or ""
+    words = "-".join((host, reference.repository.removeprefix("library/"), version)).lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", words)[-_MAX_SLUG:].strip("-")
+    return f"{slug}-{hashlib.sha256(image.encode()).hexdigest()[:_HASH_DIGITS]}"
+
+
+def pull_secrets(spec: Object) -> tuple[Secret, ...]:
+    """The pull secrets in a CachedImage's spec."""
+    found = ((entry.get("namespace"), entry.get("secret")) for entry in entries(spec, "pullSecrets"))
+    return tuple(sorted((ns, name) for ns, name in found if isinstance(ns, str) and isinstance(name, str)))
+
+
+def overdue(child: Object, defaults: Terms, now: datetime) -> bool:
+    """Whether an observed CachedImage would expire now, as far as it says by itself."""
+    spec = part(child, "spec")
+    left = remaining(spec, parse_duration(_terms(None, spec, defaults, keep=True).retention.duration), now)
+    return left is not None and left <= 0 and spec.get("retain") is not True
+
+
+def wanted(image: str, child: Object | None, plan: Plan) -> Wanted | None:
+    """The CachedImage to have for an image; None once it has expired."""
+    use = plan.usage.uses.get(image)
+    observed = part(child, "spec") if child else {}
+    gaps = bool(plan.usage.gaps)
+    if gaps or (use is None and plan.pods_use(image)):
+        use = _kept(use or Use(), observed)
+    unused = (use is None or not use.users) and not plan.pods_use(image)
+    terms = _terms(use, observed, plan.defaults, keep=gaps or use is None or unused)
+    retention = parse_duration(terms.retention.duration)
+    left = remaining(observed, retention, plan.now) if unused else None
+    mortal = unused and not gaps and observed.get("retain") is not True
+    if mortal and isinstance(plan.in_use, Known) and left is not None and left <= 0:
+        return None
+    since = _unused_since(observed, plan) if unused else None
+    made = _object(image, child, _spec(image, use or Use(), terms, since), plan)
+    if not mortal or since is None:
+        return Wanted(made)
+    return Wanted(made, retention.total_seconds() if left is None else max(0.0, left))
+
+
+@dataclass(frozen=True, slots=True)
+class _Effective:
+    """Terms of which nothing is left unsaid."""
+
+    retention: Retention
+    refresh: Refresh
+    platforms: frozenset[str]
+
+
+def _terms(use: Use | None, observed: Object, defaults: Terms, *, keep: bool) -> _Effective:
+    """The terms in force. With `keep`, what a rule said before counts on, since nobody says anything else now."""
+    said = use.terms if use else Terms()
+    if keep:
+        before = terms_of(observed)
+        said = said.joined(Terms(before.retention, before.refresh, before.platforms))
+    found = defaults.under(said)
+    assert found.retention is not None  # noqa: S101 - the defaults say everything
+    assert found.refresh is not None  # noqa: S101
+    return _Effective(found.retention, found.refresh, found.platforms or frozenset())
+
+
+def _kept(use: Use, observed: Object) -> Use:
+    """The use that is known joined with what was known before: what cannot be told now is not forgotten."""
+    users = use.users | set(texts(observed, "usedBy"))
+    total = observed.get("users")
+    total = max(use.total, len(users), total if isinstance(total, int) else 0)
+    return Use(use.secrets | set(pull_secrets(observed)), users, total, use.terms)
+
+
+def _unused_since(observed: Object, plan: Plan) -> str | None:
+    since = observed.get("unusedSince")
+    if remaining({"unusedSince": since}, parse_duration("0s"), plan.now) is not None:
+        return str(since)
+    return None if plan.frozen else format_time(plan.now)
+
+
+def _spec(image: str, use: Use, terms: _Effective, unused_since: str | None) -> dict[str, Any]:
+    # Not `name`: Metacontroller would merge the list by it, and secrets of one name in two namespaces would be one.
+    secrets = [{"namespace": namespace, "secret": name} for namespace, name in sorted(use.secrets)]
+    refresh = {"mode": terms.refresh.mode, "interval": terms.refresh.interval}
+    return {
+        "image": image,
+        "platforms": sorted(terms.platforms),
+        "pullSecrets": secrets,
+        "usedBy": use.first_users,
+        "users": use.total,
+        "retention": terms.retention.duration,
+        **({"retentionRule": terms.retention.rule} if terms.retention.rule else {}),
+        "refresh": {**refresh, **({"rule": terms.refresh.rule} if terms.refresh.rule else {})},
+        **({"unusedSince": unused_since} if unused_since else {}),
+    }
+
+
+def _object(image: str, child: Object | None, spec: dict[str, Any], plan: Plan) -> dict[str, Any]:
+    name = metadata(child)["name"] if child else name_of(image)
+    meta = {"name": name, "labels": {"app.kubernetes.io/managed-by": "kube-image-keeper", **plan.labels}}
+    return {"apiVersion": API_VERSION, "kind": CACHED_IMAGE, "metadata": meta, "spec": spec}
