@@ -61,7 +61,14 @@ def sync(parent: Object, children: Groups, seen: Observation) -> Desired:
     roles = pull_roles(secrets, seen.related[NAMESPACE.group], seen.settings.job)
     jobs = [helped.job] if helped.job else []
     waits = (*_due(alive, seen), again, helped.resync)
-    return Desired([*made, *roles, *webhooks, *jobs], status, min((wait for wait in waits if wait), default=0.0))
+    others = [_labelled(child, plan.labels) for child in (*roles, *webhooks, *jobs)]
+    return Desired([*made, *others], status, min((wait for wait in waits if wait), default=0.0))
+
+
+def _labelled(child: Object, labels: Mapping[str, str]) -> Object:
+    """The child with the labels of the cache's selector: Metacontroller takes no child that it does not select."""
+    meta = metadata(child)
+    return {**child, "metadata": {**meta, "labels": {**part(meta, "labels"), **labels}}}
 
 
 def _due(alive: Iterable[Wanted], seen: Observation) -> Iterator[float]:

@@ -65,6 +65,12 @@ def earlier(draw: st.DrawFn) -> list[Any]:
     return list(made)
 
 
+@given(everything, earlier())
+def test_every_child_is_one_that_the_selector_finds(found: list[Any], children: list[Any]) -> None:
+    for child in sync(image_cache(), children, found, NOW)["children"]:
+        assert child["metadata"]["labels"]["kuik.dev/image-cache"] == "default", child["kind"]
+
+
 @given(everything, earlier(), st.randoms(use_true_random=False))
 def test_order_does_not_matter(found: list[Any], children: list[Any], random: Any) -> None:
     mixed, shuffled = list(found), list(children)

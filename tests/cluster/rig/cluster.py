@@ -140,7 +140,7 @@ class Cluster:
 
     def _story(self) -> str:
         logs = (self.hooks.log.read_text(errors="replace"), self.plane.log("metacontroller"))
-        return "\n".join("".join(log.splitlines(keepends=True)[-12:]) for log in logs)
+        return "\n".join("\n".join(line[:400] for line in log.splitlines()[-12:]) for log in logs)
 
 
 def _owners(obj: Object) -> Iterator[str]:
