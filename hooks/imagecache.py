@@ -17,7 +17,7 @@ from hooks.turns import WANTED, Candidate, turns
 from hooks.usage import Usage, usage
 from hooks.waiting import DIRECT
 from hooks.wanted import Plan, Wanted, overdue, pull_secrets, wanted
-from hooks.webhook import MODES, NAME, OFF, ON, bundle_of, configuration, encoded
+from hooks.webhook import MIRROR, MODES, NAME, OFF, ON, OPT_IN, bundle_of, configuration, encoded
 from kube.types import Object, metadata, part, texts
 
 PROXIES = {"app.kubernetes.io/name": "kube-image-keeper", "app.kubernetes.io/component": "proxy"}
@@ -55,7 +55,7 @@ def sync(parent: Object, children: Groups, seen: Observation) -> Desired:
     _give_turns(made, existing, plan.usage, _concurrency(spec))
     secrets = [secret for child in made for secret in pull_secrets(child["spec"])]
     webhooks, why_not = _webhooks(spec, children[WEBHOOK.group], seen)
-    helped = _rescue(plan.usage, existing.values(), children[JOB.group], mode, seen)
+    helped = _rescue(plan.usage, existing.values(), children[JOB.group], spec, seen)
     observed = [existing.get(child["metadata"]["name"], child) for child in made]
     status, again = summary(parent, Seen(plan.usage, observed, seen.in_use, mode, why_not, seen.now))
     roles = pull_roles(secrets, seen.related[NAMESPACE.group], seen.settings.job)
@@ -153,7 +153,7 @@ def _webhooks(spec: Object, observed: Group, seen: Observation) -> tuple[list[Ob
     mode, there = _mode(spec), observed.get(NAME)
     if mode == OFF:
         return [], None
-    if spec.get("delivery") == "Mirror":
+    if spec.get("delivery") == MIRROR:
         return [], Condition(
             "Rewriting", FALSE, "Mirror", "spec.delivery is Mirror: containerd asks the proxies itself"
         )
@@ -172,10 +172,9 @@ def _no_certificate(authority: Known[str] | Absent | Unknown) -> str:
     return f"the webhook's certificate is not known yet{why}"
 
 
-def _rescue(usage: Usage, images: Iterable[Object], jobs: Group, mode: str, seen: Observation) -> Rescue:
+def _rescue(usage: Usage, images: Iterable[Object], jobs: Group, spec: Object, seen: Observation) -> Rescue:
     """Help who waits at a proxy always, and who waits upstream where the image is cached and pods are rewritten."""
-    cached = {_image(child) for child in images if holds(child, "Cached")}
-    targets = [
-        wait for wait in usage.waits if wait.name != DIRECT or (wait.image in cached and mode not in (OFF, "Audit"))
-    ]
+    mode = OFF if spec.get("delivery") == MIRROR else _mode(spec)
+    cached = {_image(child) for child in images if holds(child, "Cached")} if mode in (ON, OPT_IN) else set()
+    targets = [wait for wait in usage.waits if wait.name != DIRECT or wait.image in cached]
     return rescue(targets, jobs, mode, seen.settings, seen.now)

@@ -15,6 +15,7 @@ _LABELS = {
     "app.kubernetes.io/component": "copy",
     "app.kubernetes.io/managed-by": "kube-image-keeper",
 }
+_NO_MORE: Mapping[str, str] = {}
 POD_LABELS = {**_LABELS, CACHE_LABEL: "false"}
 """The labels by which the pods of copy Jobs are known."""
 
@@ -63,7 +64,9 @@ def _arguments(image: str, platforms: Sequence[str], settings: JobSettings) -> l
     return ["kuik.copy_job", "--image", image, *wanted, "--source", settings.source, *targets]
 
 
-def pod_spec(account: str, name: str, arguments: list[str], settings: JobSettings) -> Mapping[str, Any]:
+def pod_spec(
+    account: str, name: str, arguments: list[str], settings: JobSettings, environment: Mapping[str, str] = _NO_MORE
+) -> Mapping[str, Any]:
     """The pod of one of kuik's Jobs: `arguments` are what `python -m` runs, as the service account `account`."""
     return {
         "restartPolicy": "Never",
@@ -72,12 +75,14 @@ def pod_spec(account: str, name: str, arguments: list[str], settings: JobSetting
         "enableServiceLinks": False,
         "nodeSelector": {"kubernetes.io/os": "linux"},
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [_container(name, arguments, settings)],
+        "containers": [_container(name, arguments, settings, environment)],
         "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}}],
     }
 
 
-def _container(name: str, arguments: list[str], settings: JobSettings) -> Mapping[str, Any]:
+def _container(
+    name: str, arguments: list[str], settings: JobSettings, environment: Mapping[str, str]
+) -> Mapping[str, Any]:
     token = {"name": settings.token_secret, "key": "token", "optional": True}
     return {
         "name": name,
@@ -88,6 +93,7 @@ def _container(name: str, arguments: list[str], settings: JobSettings) -> Mappin
             _field("KUIK_JOB", "metadata.labels['batch.kubernetes.io/job-name']"),
             _field("KUIK_NAMESPACE", "metadata.namespace"),
             {"name": "KUIK_TOKEN", "valueFrom": {"secretKeyRef": token}},
+            *({"name": variable, "value": value} for variable, value in environment.items()),
         ],
         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
         "securityContext": {

@@ -92,7 +92,16 @@ def _job(digits: str, attempt: int, namespaces: list[str], mode: str, settings: 
             "ttlSecondsAfterFinished": _KEPT_SECONDS,
             "template": {
                 "metadata": {"labels": {**_LABELS, CACHE_LABEL: "false"}},
-                "spec": pod_spec(ACCOUNT, "rescue", arguments, settings.job),
+                "spec": pod_spec(ACCOUNT, "rescue", arguments, settings.job, _environment(settings)),
             },
         },
+    }
+
+
+def _environment(settings: Settings) -> Mapping[str, str]:
+    """What the rescue Job has to know to decide as admission does."""
+    return {
+        "KUIK_PROXY": settings.proxy,
+        "KUIK_PLAIN_HTTP": " ".join(sorted(settings.plain_http)),
+        "KUIK_METACONTROLLER_NAMESPACE": settings.metacontroller_namespace,
     }

@@ -15,6 +15,7 @@ from kube.types import CACHE_LABEL, MODE_LABEL, Object, entries, part
 NAME = "kuik"
 SERVICE = "kuik-admission"
 OFF, AUDIT, OPT_IN, ON = "Off", "Audit", "OptIn", "On"
+MIRROR = "Mirror"
 MODES = (OFF, AUDIT, OPT_IN, ON)
 _WEBHOOKS = {ON: "on", OPT_IN: "opt-in", AUDIT: "audit"}
 _NAMESPACE_NAME = "kubernetes.io/metadata.name"
