@@ -9,10 +9,11 @@ from typing import Any, Protocol
 import orjson
 
 from kube.types import Key, Object
-from kuik.driver.apply import applied, remembering
+from kuik.driver.children import claimed, desired_children, write_children
 from kuik.driver.controllers import Controller, Resource
-from kuik.driver.objects import Objects, owner_uids
+from kuik.driver.objects import Store
 from kuik.driver.related import matching
+from kuik.driver.troubles import SyncsFailed, trouble_of
 
 MAX_ROUNDS = 100
 
@@ -30,17 +31,22 @@ class Hooks(Protocol):
 
 @dataclass
 class _Seen:
-    """What a parent was last synced with, and when it asked to be called again."""
+    """What a parent was last synced with, and when it asked to be called again.
+
+    `failed` is the request whose sync failed in this settling, `trouble` is why.
+    """
 
     request: str = ""
     resync: datetime | None = None
+    failed: str = ""
+    trouble: Exception | None = None
 
 
 class Driver:
     """Runs `controllers` over `objects`."""
 
     def __init__(
-        self, objects: Objects, controllers: Iterable[Controller], hooks: Hooks, now: Callable[[], datetime]
+        self, objects: Store, controllers: Iterable[Controller], hooks: Hooks, now: Callable[[], datetime]
     ) -> None:
         self._objects = objects
         self._controllers = tuple(controllers)
@@ -52,15 +58,20 @@ class Driver:
     def settle(self) -> int:
         """Sync every parent whose request changed or whose resync is due, until none is left; returns the syncs made.
 
-        Raises NotSettled after too many rounds.
+        A sync that fails changes nothing and keeps no other parent from its own: SyncsFailed is raised when all is
+        done, and the next call tries it again. Raises NotSettled after too many rounds.
         """
         resync = self.next_resync()
         if self._settled == self._objects.revision and (resync is None or resync > self._now()):
             return 0
+        self._settled = -1
+        for seen in self._seen.values():
+            seen.failed, seen.trouble = "", None
         syncs = 0
         for _ in range(MAX_ROUNDS):
             made = sum(self._pass(controller) for controller in self._controllers)
             if not made:
+                self._check()
                 self._settled = self._objects.revision
                 return syncs
             syncs += made
@@ -70,35 +81,49 @@ class Driver:
         """When the next parent wants to be synced although nothing changed."""
         return min((seen.resync for seen in self._seen.values() if seen.resync), default=None)
 
+    def _check(self) -> None:
+        failed = {f"{name}/{key.name}": seen.trouble for (name, key), seen in self._seen.items() if seen.trouble}
+        if failed:
+            raise SyncsFailed(failed) from next(iter(failed.values()))
+
     def _pass(self, controller: Controller) -> int:
         parents = list(self._objects.list(controller.parent.api_version, controller.parent.kind))
         keys = {Key.of(parent) for parent in parents}
         for gone in [k for k in self._seen if k[0] == controller.name and k[1] not in keys]:
             del self._seen[gone]
-        return sum(self._sync(controller, Key.of(parent)) for parent in parents)
+        return sum(self._try(controller, Key.of(parent)) for parent in parents)
 
-    def _sync(self, controller: Controller, key: Key) -> bool:
-        parent = self._objects.get(key)
-        if parent is None:
-            return False
-        children = self._children(controller, parent)
-        request = self._request(controller, parent, children)
+    def _try(self, controller: Controller, key: Key) -> bool:
+        """Sync one parent where that is due; says whether its stage was asked, also where that came to nothing."""
         seen = self._seen.setdefault((controller.name, key), _Seen())
+        before = (seen.request, seen.failed, seen.resync)
+        trouble = trouble_of(lambda: self._sync(controller, key, seen))
+        seen.trouble = trouble or (seen.trouble if seen.failed else None)
+        return before != (seen.request, seen.failed, seen.resync)
+
+    def _sync(self, controller: Controller, key: Key, seen: _Seen) -> None:
+        parent = self._objects.get(key)
+        if parent is None or parent["metadata"].get("deletionTimestamp"):
+            return
+        children = claimed(self._objects, controller, parent)
+        request = self._request(controller, parent, children)
         body = orjson.dumps(request, option=orjson.OPT_SORT_KEYS)
         print_ = _print(controller, request, body)
         due = seen.resync is not None and seen.resync <= self._now()
-        if seen.request == print_ and not due:
-            return False
+        if print_ in (seen.request, seen.failed) and not due:
+            return
+        seen.request, seen.failed, seen.resync = "", print_, None  # what breaks off from here on is asked again
         response = self._hooks.sync(controller.stage, orjson.loads(body))
-        seen.request = print_
-        after = float(response.get("resyncAfterSeconds") or 0)
-        seen.resync = self._now() + timedelta(seconds=after) if after > 0 else None
-        desired = response.get("attachments" if controller.decorator else "children") or []
-        self._write_children(controller, parent, children, desired)
+        wanted = desired_children(controller, response)
+        trouble = trouble_of(lambda: write_children(self._objects, controller, parent, children, wanted))
         if not controller.decorator:
             generation = {"observedGeneration": parent["metadata"]["generation"]}
             self._objects.put_status(key, {**(response.get("status") or {}), **generation})
-        return True
+        if trouble:
+            raise trouble
+        after = float(response.get("resyncAfterSeconds") or 0)
+        seen.resync = self._now() + timedelta(seconds=after) if after > 0 else None
+        seen.request, seen.failed = print_, ""
 
     def _request(self, controller: Controller, parent: Object, children: Mapping[Key, Object]) -> dict[str, Any]:
         groups: dict[str, dict[str, Object]] = {resource.group: {} for resource in controller.children}
@@ -124,43 +149,6 @@ class Driver:
                 found[_relative(Key.of(obj), parent)] = obj
         return groups
 
-    def _children(self, controller: Controller, parent: Object) -> dict[Key, Object]:
-        """The parent's children, after adopting orphans that its selector matches."""
-        selector = _selector(controller, parent)
-        if selector:
-            for resource in controller.children:
-                self._adopt(resource, selector, parent)
-        kinds = {(resource.api_version, resource.kind) for resource in controller.children}
-        owned = self._objects.owned_by(parent["metadata"]["uid"])
-        found = {key: self._objects.get(key) for key in owned if (key.api_version, key.kind) in kinds}
-        return {key: child for key, child in found.items() if child is not None}
-
-    def _adopt(self, resource: Resource, selector: Mapping[str, str], parent: Object) -> None:
-        for obj in list(self._objects.list(resource.api_version, resource.kind)):
-            labels = obj["metadata"].get("labels") or {}
-            if not owner_uids(obj) and selector.items() <= labels.items():
-                self._objects.put(_owned(obj, parent))
-
-    def _write_children(
-        self, controller: Controller, parent: Object, observed: Mapping[Key, Object], desired: Iterable[Object]
-    ) -> None:
-        strategies = {resource.group: resource.strategy for resource in controller.children}
-        wanted = {Key.of(child): child for child in desired}
-        for key in [key for key in observed if key not in wanted]:
-            self._objects.delete(key)
-        labels = {"controller-uid": parent["metadata"]["uid"]} if controller.generate_selector else {}
-        for key, child in wanted.items():
-            strategy = strategies.get(f"{key.kind}.{key.api_version}")
-            if strategy is None:
-                raise NotSettled(f"controller {controller.name} returned a {key.kind}, which it does not declare")
-            labelled = _labelled(child, labels)
-            if key not in observed:
-                self._objects.put(_owned(remembering(labelled, labelled), parent))
-            elif strategy == "InPlace":
-                self._objects.put(applied(observed[key], labelled))
-            elif strategy == "Recreate" and applied(observed[key], labelled) != observed[key]:
-                self._objects.delete(key)
-
 
 def _print(controller: Controller, request: Mapping[str, Any], body: bytes) -> str:
     """What tells one request from another, as far as the controller looks at the difference."""
@@ -176,28 +164,3 @@ def _relative(key: Key, parent: Object) -> str:
     """How a request names an object: `ns/name` under a cluster-scoped parent, else `name`."""
     inside = parent["metadata"].get("namespace", "")
     return f"{key.namespace}/{key.name}" if key.namespace and not inside else key.name
-
-
-def _selector(controller: Controller, parent: Object) -> dict[str, str]:
-    """What finds orphans to adopt; a generated selector holds the parent's uid, so there it is the owner alone."""
-    if controller.decorator or controller.generate_selector:
-        return {}
-    selector: dict[str, str] = ((parent.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
-    return selector
-
-
-def _labelled(child: Object, labels: Mapping[str, str]) -> Object:
-    metadata = child["metadata"]
-    return {**child, "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), **labels}}}
-
-
-def _owned(child: Object, parent: Object) -> Object:
-    owner = {
-        "apiVersion": parent["apiVersion"],
-        "kind": parent["kind"],
-        "name": parent["metadata"]["name"],
-        "uid": parent["metadata"]["uid"],
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
-    return {**child, "metadata": {**child["metadata"], "ownerReferences": [owner]}}

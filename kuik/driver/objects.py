@@ -4,16 +4,28 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from kube.types import Key, Object
 
 
-class Objects:
-    """Objects by key, with the uid, generation, resourceVersion and cascading deletion that an API server gives."""
+class Store(Protocol):
+    """Where the driver reads and writes objects. See Objects for what the methods promise."""
 
-    def __init__(self, now: Callable[[], datetime]) -> None:
-        self._now = now
+    @property
+    def revision(self) -> int: ...
+    def get(self, key: Key) -> Object | None: ...
+    def owned_by(self, uid: str) -> list[Key]: ...
+    def list(self, api_version: str, kind: str, namespace: str | None = None) -> Iterator[Object]: ...
+    def put(self, obj: Mapping[str, Any]) -> bool: ...
+    def put_status(self, key: Key, status: Mapping[str, Any]) -> bool: ...
+    def delete(self, key: Key) -> None: ...
+
+
+class Shelf:
+    """Objects by key and by owner, as they were put there."""
+
+    def __init__(self) -> None:
         self._kinds: defaultdict[tuple[str, str], dict[Key, Object]] = defaultdict(dict)
         self._owned: defaultdict[str, set[Key]] = defaultdict(set)
         self.revision = 0
@@ -32,6 +44,33 @@ class Objects:
         for key in sorted(found):
             if namespace in (None, key.namespace):
                 yield found[key]
+
+    def keep(self, key: Key, obj: Object) -> None:
+        """Put an object in its place, whatever was there."""
+        self.revision += 1
+        for uid in owner_uids(self.get(key) or obj):
+            self._owned[uid].discard(key)
+        for uid in owner_uids(obj):
+            self._owned[uid].add(key)
+        self._kinds[key.api_version, key.kind][key] = obj
+
+    def drop(self, key: Key) -> Object | None:
+        """Take an object away; None where there is none."""
+        gone = self._kinds[key.api_version, key.kind].pop(key, None)
+        if gone is None:
+            return None
+        self.revision += 1
+        for uid in owner_uids(gone):
+            self._owned[uid].discard(key)
+        return gone
+
+
+class Objects(Shelf):
+    """Objects by key, with the uid, generation, resourceVersion and cascading deletion that an API server gives."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        super().__init__()
+        self._now = now
 
     def put(self, obj: Mapping[str, Any]) -> bool:
         """Create the object or replace all of it but its status; says whether that changed anything.
@@ -68,28 +107,25 @@ class Objects:
 
     def delete(self, key: Key) -> None:
         """Remove an object and, as Kubernetes' garbage collection does, everything that it owns."""
-        gone = self._kinds[key.api_version, key.kind].pop(key, None)
-        if gone is None:
-            return
-        self.revision += 1
-        for uid in owner_uids(gone):
-            self._owned[uid].discard(key)
-        for owned in self.owned_by(gone["metadata"]["uid"]):
+        gone = self.drop(key)
+        for owned in self.owned_by(gone["metadata"]["uid"]) if gone else ():
             self.delete(owned)
+
+    def orphan(self, key: Key) -> None:
+        """Remove an object and leave what it owns, without an owner."""
+        gone = self.drop(key)
+        uid = gone["metadata"]["uid"] if gone else ""
+        for owned in self.owned_by(uid):
+            child = self.get(owned)
+            if child is not None:
+                others = [one for one in child["metadata"]["ownerReferences"] if one.get("uid") != uid]
+                self.put({**child, "metadata": {**child["metadata"], "ownerReferences": others}})
 
     def _store(
         self, key: Key, body: Mapping[str, Any], metadata: dict[str, Any], status: Mapping[str, Any] | None
     ) -> None:
-        self.revision += 1
-        metadata["resourceVersion"] = str(self.revision)
-        stored = {**body, "metadata": metadata}
-        if status is not None:
-            stored["status"] = dict(status)
-        for uid in owner_uids(self.get(key) or stored):
-            self._owned[uid].discard(key)
-        for uid in owner_uids(stored):
-            self._owned[uid].add(key)
-        self._kinds[key.api_version, key.kind][key] = stored
+        metadata["resourceVersion"] = str(self.revision + 1)
+        self.keep(key, {**body, "metadata": metadata, **({} if status is None else {"status": dict(status)})})
 
 
 _SERVER_FIELDS = frozenset({"uid", "creationTimestamp", "generation", "resourceVersion", "managedFields"})

@@ -5,10 +5,10 @@ from typing import Any
 
 from kube.types import Object
 from kuik.driver.controllers import Resource
-from kuik.driver.objects import Objects
+from kuik.driver.objects import Store
 
 
-def matching(objects: Objects, resource: Resource, rule: Mapping[str, Any]) -> Iterator[Object]:
+def matching(objects: Store, resource: Resource, rule: Mapping[str, Any]) -> Iterator[Object]:
     """The objects of `resource` that a rule's namespace, names and label selectors choose."""
     namespaces = _namespaces(objects, rule)
     names = set(rule.get("names") or ())
@@ -44,7 +44,7 @@ def _expression(expression: Mapping[str, Any], labels: Mapping[str, str]) -> boo
             raise ValueError(f"label selector operator {other!r} is not In, NotIn, Exists or DoesNotExist")
 
 
-def _namespaces(objects: Objects, rule: Mapping[str, Any]) -> set[str] | None:
+def _namespaces(objects: Store, rule: Mapping[str, Any]) -> set[str] | None:
     if rule.get("namespace"):
         return {str(rule["namespace"])}
     selector = rule.get("namespaceSelector")

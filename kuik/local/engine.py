@@ -16,6 +16,7 @@ from kuik.copy_job import Order
 from kuik.driver.controllers import load as load_controllers
 from kuik.driver.loop import Driver
 from kuik.driver.objects import Objects
+from kuik.driver.troubles import SyncsFailed
 from kuik.local.feed import Feed, Knowledge
 from kuik.local.jobs import JobRunner
 from kuik.local.secrets import pull_secrets
@@ -122,6 +123,7 @@ class Engine:
         self._troubles: set[str] = set()
         self._garbage = False
         self._unwritten = ""
+        self._failing: frozenset[str] = frozenset()
         for obj in store.state.load():
             self._objects.put(_trusted(obj, store))
         self._known = {obj["metadata"]["name"]: obj["spec"]["image"] for obj in self.cached_images()}
@@ -151,7 +153,7 @@ class Engine:
             self._release()
         for name in self._store.state.removed_by_others():
             self._objects.delete(Key(API_VERSION, CACHED_IMAGE, "", name))
-        self._driver.settle()
+        self._settle()
         self._written(self._keep)
         self._feed.tell(Knowledge(self._secrets, _secrets_by_image(self.cached_images())))
         self._jobs.start(self._wishes.parallel)
@@ -181,6 +183,17 @@ class Engine:
 
     def _copy(self, order: Order) -> Mapping[str, Any]:
         return self._copier(order, self._story.copying(str(order.image)))
+
+    def _settle(self) -> None:
+        """Go on although a stage fails for some: nothing of theirs changes, and the next step asks again."""
+        failing: frozenset[str] = frozenset()
+        try:
+            self._driver.settle()
+        except SyncsFailed as error:
+            failing = frozenset(f"{parent}: {why}" for parent, why in error.failures.items())
+        for trouble in sorted(failing - self._failing):
+            self._story.say(f"warning  {trouble}")
+        self._failing = failing
 
     def _keep(self) -> None:
         """Keep the CachedImages on disk; what is gone loses its tag first, so that no crash leaves it half gone."""

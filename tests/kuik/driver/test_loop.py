@@ -10,6 +10,7 @@ from kube.types import Key
 from kuik.driver.controllers import Controller, Resource, load
 from kuik.driver.loop import Driver, NotSettled
 from kuik.driver.objects import Objects
+from kuik.driver.troubles import SyncsFailed
 
 Answer = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 PARENT = Resource("kuik.dev/v1alpha1", "ImageCache")
@@ -32,18 +33,36 @@ class Script:
         return {"relatedResources": self.related}
 
 
+class Refusing(Objects):
+    """Objects of which one cannot be written."""
+
+    refuse = ""
+
+    def put(self, obj: Mapping[str, Any]) -> bool:
+        if obj["metadata"]["name"] == self.refuse:
+            raise OSError("full")
+        return super().put(obj)
+
+
 class World:
     """Objects, a clock and a driver with one controller."""
 
     def __init__(self, hooks: Script, **changes: Any) -> None:
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
-        self.objects = Objects(lambda: self.now)
+        self.objects = Refusing(lambda: self.now)
         settings = {"decorator": False, "generate_selector": False, "customize": False, "children": (CHILD,), **changes}
         controller = Controller(name="test", stage="test", parent=PARENT, **settings)
         self.driver = Driver(self.objects, [controller], hooks, lambda: self.now)
-        spec = {"selector": {"matchLabels": {"cache": "default"}}}
-        parent = {"apiVersion": PARENT.api_version, "kind": PARENT.kind, "metadata": {"name": "p"}}
+        self.parent("p")
+
+    def parent(self, name: str, **spec: Any) -> None:
+        spec = {"selector": {"matchLabels": {"cache": "default"}}, **spec}
+        parent = {"apiVersion": PARENT.api_version, "kind": PARENT.kind, "metadata": {"name": name}}
         self.objects.put({**parent, "spec": spec})
+
+    def touch(self) -> None:
+        """Give the stage a reason to be called."""
+        self.parent("p", touched=self.objects.revision)
 
     def child(self, name: str) -> Any:
         return self.objects.get(Key(CHILD.api_version, CHILD.kind, "", name))
@@ -122,12 +141,81 @@ def test_a_hook_that_fails_changes_nothing() -> None:
     parent = world.objects.get(Key(PARENT.api_version, PARENT.kind, "", "p"))
     assert parent is not None
     world.objects.put({**parent, "spec": {**parent["spec"], "touched": True}})
-    with pytest.raises(ValueError, match="unreadable"):
+    with pytest.raises(SyncsFailed, match="unreadable"):
         world.driver.settle()
     assert world.child("a") is not None
     script.answer = lambda _request: {"children": [child("a"), child("b")]}
     world.driver.settle()
     assert world.child("b") is not None, "it is tried again"
+
+
+@pytest.mark.parametrize(
+    "answer", [{}, {"children": None}, {"children": "x"}, {"children": [{"kind": "Pod"}]}, None, []]
+)
+def test_an_answer_that_says_nothing_deletes_nothing(answer: Any) -> None:
+    script = Script(lambda _request: {"children": [child("a")]})
+    world = World(script)
+    world.driver.settle()
+    script.answer = lambda _request: answer
+    world.touch()
+    with pytest.raises(SyncsFailed, match="children"):
+        world.driver.settle()
+    assert world.child("a") is not None
+
+
+@pytest.mark.parametrize("owner", [None, {"uid": "other", "controller": True}])
+def test_what_others_made_under_a_childs_name_is_left_alone(owner: Any) -> None:
+    world = World(Script(lambda _request: {"children": [child("taken", {"x": 1}), child("free")]}))
+    meta = {"name": "taken", **({"ownerReferences": [owner], "labels": {"cache": "default"}} if owner else {})}
+    world.objects.put({**child("taken", {"x": "theirs"}), "metadata": meta})
+    before = world.child("taken")
+    world.driver.settle()
+    assert world.child("taken") == before
+    assert world.child("free") is not None
+    world.touch()
+    world.driver.settle()
+    assert world.child("taken") == before, "the next time too"
+
+
+def test_a_child_that_loses_its_label_is_let_go() -> None:
+    world = World(Script(lambda _request: {"children": [child("a")]}))
+    world.driver.settle()
+    found = world.child("a")
+    world.objects.put({**found, "metadata": {**found["metadata"], "labels": {}}})
+    world.driver.settle()
+    assert not world.child("a")["metadata"]["ownerReferences"]
+
+
+def test_one_parent_that_fails_does_not_keep_the_others_from_their_sync() -> None:
+    def answer(request: Mapping[str, Any]) -> Mapping[str, Any]:
+        name = request["parent"]["metadata"]["name"]
+        if name == "bad":
+            raise ValueError("unreadable")
+        return {"children": [child(f"of-{name}")]}
+
+    script = Script(answer)
+    world = World(script)
+    for name in ("bad", "z"):
+        world.parent(name)
+    with pytest.raises(SyncsFailed, match="test/bad: unreadable"):
+        world.driver.settle()
+    assert world.child("of-p") is not None
+    assert world.child("of-z") is not None
+    asked = len(script.asked)
+    with pytest.raises(SyncsFailed):
+        world.driver.settle()
+    assert len(script.asked) == asked + 1, "what failed is asked again, and nothing else"
+
+
+def test_one_child_that_cannot_be_written_does_not_keep_back_the_others() -> None:
+    world = World(Script(lambda _request: {"status": {"seen": True}, "children": [child("a"), child("b")]}))
+    world.objects.refuse = "a"
+    with pytest.raises(SyncsFailed, match="CachedImage a: full"):
+        world.driver.settle()
+    assert world.child("b") is not None
+    world.objects.refuse = ""
+    world.driver.settle()
+    assert world.child("a") is not None, "it is tried again"
 
 
 def test_on_delete_children_are_not_changed_and_strangers_are_refused() -> None:
@@ -143,7 +231,7 @@ def test_on_delete_children_are_not_changed_and_strangers_are_refused() -> None:
     assert world.child("a")["spec"] == {"x": 1}
     wanted.append({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "n"}})
     world.objects.put({**parent, "spec": {**parent["spec"], "touched": False}})
-    with pytest.raises(NotSettled, match="Pod"):
+    with pytest.raises(SyncsFailed, match="Pod"):
         world.driver.settle()
 
 

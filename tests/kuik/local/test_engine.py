@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from kuik.copy_job import Order
-from kuik.local.engine import Copying, Engine, Wishes
+from kuik.local.engine import Copying, Engine, LocalHooks, Wishes
 from kuik.local.feed import Feed
 from kuik.local.store import Store
 from kuik.local.story import LineStory
@@ -80,3 +80,23 @@ def test_a_store_out_of_reach_forgets_no_image(tmp_path: Path) -> None:
     away.rename(tmp_path / "state")
     run(engine)
     assert [obj["spec"]["image"] for obj in Store(tmp_path).state.load()] == ["r.io/web:1"]
+
+
+def test_a_stage_that_fails_for_one_image_ends_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = started(tmp_path)
+    engine.manifests([deployment("bad", "r.io/bad:1"), deployment("web", "r.io/web:1")])
+    right = LocalHooks.sync
+
+    def sync(self: LocalHooks, stage: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        if stage == "cachedimage" and request["parent"]["spec"]["image"] == "r.io/bad:1":
+            raise ValueError("no number")
+        return right(self, stage, request)
+
+    monkeypatch.setattr(LocalHooks, "sync", sync)
+    run(engine)
+    run(engine)
+    found = {obj["spec"]["image"]: (obj.get("status") or {}).get("phase") for obj in engine.cached_images()}
+    assert found == {"r.io/bad:1": None, "r.io/web:1": "Cached"}
+    assert capfd.readouterr().err.count("no number") == 1
