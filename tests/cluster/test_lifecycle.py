@@ -73,11 +73,16 @@ def test_a_copy_that_succeeds_and_one_that_fails(cluster: Cluster) -> None:
     cluster.finish(bad, {"reason": "NotFound", "message": "no such image"})
     cluster.until(lambda: cluster.phase(good) == "Cached", "the good one is cached")
     cluster.until(lambda: cluster.phase(bad) == "Failed", "the bad one has failed")
+
+    def seen() -> bool:
+        found = cluster.image(good) or {}
+        return bool(found["status"]["observedGeneration"] == found["metadata"]["generation"])
+
+    cluster.until(seen, "the status is about the spec that there is")
     image = cluster.image(good)
     assert image
     status = image["status"]
     assert (status["digest"], status["size"], status["platforms"]) == (DIGEST, 4096, ["linux/amd64"])
-    assert status["observedGeneration"] == image["metadata"]["generation"]
     (condition,) = status["conditions"]
     assert (condition["type"], condition["status"], condition["reason"]) == ("Cached", "True", "Copied")
     failed = cluster.image(bad)

@@ -13,8 +13,16 @@ from tests.rig.components import Component
 from tests.rig.processes import wait_until
 
 JOBS = "kuik-system"
-OURS = ("ImageCache", "ImageInventory", "CachedImage", "Job")
-WRITTEN = ("imagecaches", "imageinventories", "cachedimages", "jobs")
+OURS = ("ImageCache", "ImageInventory", "CachedImage", "Job", "MutatingWebhookConfiguration")
+WRITTEN = (
+    "imagecaches",
+    "imageinventories",
+    "cachedimages",
+    "jobs",
+    "mutatingwebhookconfigurations",
+    "roles",
+    "rolebindings",
+)
 DIGEST = "sha256:" + "ab" * 32
 COPIED = {"digest": DIGEST, "size": 4096, "platforms": ["linux/amd64"]}
 
@@ -135,7 +143,12 @@ class Cluster:
         due = {stage: self.calls(stage) + len(self.plane.api.list(kind)) for stage, kind in parents.items()}
         self._restarts += 1
         self.plane.kubectl("apply", "-f", "-", stdin=metacontroller.controllers(self.hooks.url, 600 + self._restarts))
-        self.until(lambda: all(self.calls(stage) >= count for stage, count in due.items()), f"the stages reach {due}")
+        try:
+            self.until(
+                lambda: all(self.calls(stage) >= count for stage, count in due.items()), f"the stages reach {due}"
+            )
+        except AssertionError as error:
+            raise AssertionError(f"{ {stage: self.calls(stage) for stage in due} }: {error}") from None
         self.quiet(1.0)
 
     def _story(self) -> str:

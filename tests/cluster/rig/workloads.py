@@ -39,6 +39,7 @@ def service_account(ns: str, name: str, *secrets: str) -> Object:
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta, "imagePullSecrets": named}
 
 
-def image_cache(retention: str = "30d") -> Object:
-    spec = {"retention": retention}
+def image_cache(retention: str = "30d", **spec: Any) -> Object:
+    # No copy ends by itself here, so none may wait for another's turn unless a test is about that.
+    spec = {"retention": retention, "copies": {"concurrency": 100}, **spec}
     return {"apiVersion": "kuik.dev/v1alpha1", "kind": "ImageCache", "metadata": {"name": "default"}, "spec": spec}
