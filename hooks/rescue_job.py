@@ -100,8 +100,9 @@ def _job(digits: str, attempt: int, namespaces: list[str], mode: str, settings: 
 
 def _environment(settings: Settings) -> Mapping[str, str]:
     """What the rescue Job has to know to decide as admission does."""
-    return {
+    said = {
         "KUIK_PROXY": settings.proxy,
         "KUIK_PLAIN_HTTP": " ".join(sorted(settings.plain_http)),
         "KUIK_METACONTROLLER_NAMESPACE": settings.metacontroller_namespace,
     }
+    return {name: value for name, value in said.items() if value}  # the API server drops empty ones

@@ -145,7 +145,7 @@ class Cluster:
         self.plane.kubectl("apply", "-f", "-", stdin=metacontroller.controllers(self.hooks.url, 600 + self._restarts))
         try:
             self.until(
-                lambda: all(self.calls(stage) >= count for stage, count in due.items()), f"the stages reach {due}"
+                lambda: all(self.calls(stage) >= count for stage, count in due.items()), f"the stages reach {due}", 60
             )
         except AssertionError as error:
             raise AssertionError(f"{ {stage: self.calls(stage) for stage in due} }: {error}") from None
