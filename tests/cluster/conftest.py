@@ -36,6 +36,11 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 @pytest.fixture(scope="session")
 def installed(plane: ControlPlane) -> ControlPlane:
     """The control plane with kuik's kinds and its namespace."""
+    return install(plane)
+
+
+def install(plane: ControlPlane) -> ControlPlane:
+    """Apply kuik's kinds, its namespace and its rights."""
     for name in ("namespace.yaml", "crds/", "rbac.yaml"):
         plane.kubectl("apply", "-f", str(ROOT / "metacontroller" / name))
     plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")

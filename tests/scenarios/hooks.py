@@ -64,9 +64,11 @@ class Hooks:
         self._client = Client(self)
         self.fault: Fault | None = None
         self.calls: Counter[str] = Counter()
+        self._counting = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        self.calls[environ["PATH_INFO"]] += 1
+        with self._counting:
+            self.calls[environ["PATH_INFO"]] += 1
         if self.fault:
             body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             changed = self.fault(body)

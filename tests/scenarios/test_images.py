@@ -144,6 +144,29 @@ def test_a_policy_decides_what_is_cached(scene: Cluster) -> None:
     assert scene.spec(f"{HUB}/redis:7")["usedBy"] == ["shop/Deployment/cache"]
 
 
+def test_a_policy_decides_for_how_long(scene: Cluster) -> None:
+    match = {"images": ["docker.io/library/nginx:*"]}
+    rules = [{"name": "short", "match": match, "action": "Cache", "retention": "1h"}]
+    scene.apply(
+        image_cache(),
+        {**POLICY, "spec": {"rules": rules}},
+        namespace("shop"),
+        deployment("shop", "web", "nginx:1"),
+        deployment("shop", "app", "httpd:2"),
+    )
+    web, app = f"{HUB}/nginx:1", f"{HUB}/httpd:2"
+    cached(scene, web, app)
+    assert {one["spec"]["image"] for one in scene.every("CachedImage")} == {web, app}
+    assert scene.spec(web)["retention"] == "1h"
+    scene.delete("Deployment", "web", "shop")
+    scene.delete("Deployment", "app", "shop")
+    scene.settle()
+    scene.advance(2 * 3600)
+    scene.settle()
+    assert scene.image(web) is None
+    assert scene.phase(app) == "Cached", "the ImageCache's own retention is longer"
+
+
 def test_an_image_cache_made_again_finds_its_images(scene: Cluster) -> None:
     image = f"{HUB}/kept:1"
     scene.apply(image_cache(), namespace("shop"), deployment("shop", "web", image))

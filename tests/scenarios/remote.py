@@ -1,0 +1,130 @@
+"""Scenarios on a real API server: what people and other programs do there, and the product's own loop over it."""
+
+import json
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from kube.client import Api
+from kube.paths import KINDS
+from kube.types import Object
+from kuik.driver.objects import Store, owner_uids
+from kuik.driver.remote import Remote
+from tests.cluster.rig.control_plane import ControlPlane
+from tests.rig.processes import wait_until
+from tests.scenarios.cluster import OURS, Cluster, result_note
+from tests.scenarios.hooks import Clock, Hooks
+from tests.scenarios.looped import Cut, Looped
+
+QUIET = 0.4
+_WORKLOADS = "deployments,cronjobs,pods,serviceaccounts,cachepolicies"
+
+
+class OnApiServer(Cluster):
+    """What does not depend on who calls the stages."""
+
+    plane: ControlPlane
+    namespaces: set[str]
+
+    def apply(self, *objects: Object) -> None:
+        self.namespaces |= {obj["metadata"]["name"] for obj in objects if obj["kind"] == "Namespace"}
+        items = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+        self.plane.kubectl("apply", "-f", "-", stdin=json.dumps(items))
+
+    def delete(self, kind: str, name: str, namespace: str = "", *, orphan: bool = False) -> None:
+        gone = self.find(kind, name, namespace)
+        assert gone, f"{kind} {name} is not there"
+        inside = ["-n", namespace] if namespace else []
+        cascade = ["--cascade=orphan"] if orphan else []
+        self.plane.kubectl("delete", kind, name, *inside, *cascade)
+        # The garbage collector looks for new kinds every 30 seconds only.
+        wait_until(lambda: not self._owned(gone["metadata"]["uid"]), f"what {kind} {name} owned is gone", 60)
+
+    def finish(self, image: str, result: Object) -> None:
+        wait_until(lambda: bool(self._pods(image)), f"the copy Job of {image} has its pod", 20)
+        (job,) = self.jobs(image)
+        (pod,) = self._pods(image)
+        self.plane.api.patch(job, {"metadata": {"annotations": result_note(result)}})
+        self.plane.api.patch(pod, {"status": {"phase": "Failed" if "reason" in result else "Succeeded"}}, "status")
+        wait_until(lambda: self._ended(job), f"the copy Job of {image} has ended", 20)
+
+    def clear(self) -> None:
+        """Take away what a scenario has left, until all of it is gone."""
+        self.hooks.fault = None
+        self.plane.kubectl("delete", "imagecaches,clustercachepolicies", "--all", "--wait=false")
+        for namespace in sorted(self.namespaces):  # which stay: it takes an API server long to be rid of one
+            self.plane.kubectl("delete", _WORKLOADS, "--all", "-n", namespace, "--grace-period=0", "--wait=false")
+        self.plane.kubectl("delete", "cachedimages,imageinventories", "--all", "--wait=false")
+        kinds = ("ImageCache", "CachedImage", "Job", "Pod", "ClusterCachePolicy")
+        wait_until(lambda: not any(self.plane_has(kind) for kind in kinds), "the scenario's objects are gone", 60)
+
+    def plane_has(self, kind: str) -> list[Object]:
+        """All objects of a kind, as the API server has them now."""
+        known = KINDS[kind]
+        found = self.plane.api.request("GET", known.collection())["items"]
+        return [{"apiVersion": known.api_version, "kind": kind, **one} for one in found]
+
+    def _owned(self, uid: str) -> bool:
+        return any(uid in owner_uids(obj) for kind in OURS for obj in self.plane_has(kind))
+
+    def _pods(self, image: str) -> list[Object]:
+        names = {job["metadata"]["name"] for job in self.jobs(image)}
+        pods = self.plane_has("Pod")
+        return [
+            one for one in pods if (one["metadata"].get("labels") or {}).get("batch.kubernetes.io/job-name") in names
+        ]
+
+    def _ended(self, job: Object) -> bool:
+        conditions = (self.plane.api.request("GET", self.plane.api.path(job)).get("status") or {}).get("conditions")
+        return any(one["type"] in ("Complete", "Failed") and one["status"] == "True" for one in conditions or ())
+
+
+class _Counted(Api):
+    """The API server, every write counted once it is made."""
+
+    cut: Cut
+
+    def request(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> dict[str, Any]:
+        answer = super().request(method, path, body, kind)
+        if method != "GET":
+            self.cut.count()
+        return answer
+
+
+class Loop(OnApiServer, Looped):
+    """The product's loop over the API server's objects."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self.plane = plane
+        self._api = _Counted.from_kubeconfig(str(plane.kubeconfig()))
+        self.clock = Clock(lambda: datetime.now(UTC))
+        self.hooks = Hooks(self.clock, lambda: self.plane_has("Pod"))
+        self.begin()
+
+    def begin(self) -> None:
+        """As if nothing had been before: for a scenario of its own on the same API server."""
+        self.namespaces = set()
+        self.clock.ahead *= 0
+        self.cut = self._api.cut = Cut()
+        self.start()
+
+    @property
+    def store(self) -> Store:
+        return self.shelf
+
+    def start(self) -> None:
+        self.shelf: Remote = Remote(self._api)
+        super().start()
+
+    def every(self, kind: str) -> list[Object]:
+        return self.plane_has(kind)
+
+    def look(self) -> None:
+        """Until others are done with what follows from our writes."""
+        self.shelf.look()
+        while True:
+            before = self.shelf.revision
+            time.sleep(QUIET)
+            self.shelf.look()
+            if self.shelf.revision == before:
+                return
