@@ -14,7 +14,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from hooks import webhook
 from hooks.containers import ORIGINALS
+from hooks.facts import Settings
 from registry.capability import capability
 from registry.reference import Reference
 from tests.cluster.rig.api import Object
@@ -78,35 +80,12 @@ class Admission:
 
 
 def configuration(port: int, bundle: str) -> Object:
-    """One webhook for each mode, told apart by the namespace's label, as stage 2 makes them."""
-    modes = {"on": ("NotIn", ["Off", "Audit", "OptIn"]), "opt-in": ("In", ["OptIn"]), "audit": ("In", ["Audit"])}
-    rule = {"apiGroups": [""], "apiVersions": ["v1"], "scope": "Namespaced"}
-    rules = [
-        {**rule, "operations": ["CREATE"], "resources": ["pods"]},
-        {**rule, "operations": ["UPDATE"], "resources": ["pods/ephemeralcontainers"]},
-    ]
-    hooks = [
-        {
-            "name": f"{mode}.kuik.dev",
-            "clientConfig": {"url": f"https://127.0.0.1:{port}/admit/{mode}", "caBundle": bundle},
-            "rules": rules,
-            "failurePolicy": "Ignore",
-            "timeoutSeconds": 2,
-            "sideEffects": "None",
-            "admissionReviewVersions": ["v1"],
-            "reinvocationPolicy": "IfNeeded",
-            "namespaceSelector": {
-                "matchExpressions": [
-                    {"key": "kuik.dev/mode", "operator": operator, "values": values},
-                    {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system", SYSTEM]},
-                ]
-            },
-            **({"objectSelector": {"matchLabels": {"kuik.dev/cache": "true"}}} if mode == "opt-in" else {}),
-        }
-        for mode, (operator, values) in modes.items()
-    ]
-    kind = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration"}
-    return {**kind, "metadata": {"name": WEBHOOK}, "webhooks": hooks}
+    """What stage 2 makes of mode On, calling our process on loopback instead of a Service."""
+    made = json.loads(json.dumps(webhook.configuration(webhook.ON, bundle, Settings())))
+    for one in made["webhooks"]:
+        path = one["clientConfig"].pop("service")["path"]
+        one["clientConfig"]["url"] = f"https://127.0.0.1:{port}{path}"
+    return {**made, "metadata": {**made["metadata"], "name": WEBHOOK}}
 
 
 def daemon_set() -> Object:
