@@ -74,14 +74,16 @@ class ControlPlane:
     def kubeconfig(self, name: str = "admin", token: str = ADMIN) -> Path:
         """A kubeconfig for a bearer token."""
         path = self.folder / f"{name}.kubeconfig"
-        path.write_text(f"""\
+        text = f"""\
 apiVersion: v1
 kind: Config
 clusters: [{{name: rig, cluster: {{server: "{self.api.url}", certificate-authority: {self.api.authority}}}}}]
 users: [{{name: user, user: {{token: "{token}"}}}}]
 contexts: [{{name: rig, context: {{cluster: rig, user: user}}}}]
 current-context: rig
-""")
+"""
+        if not path.exists() or path.read_text() != text:  # who reads it just now must not find it empty
+            path.write_text(text)
         return path
 
     def kubectl(self, *arguments: str, stdin: str | None = None, kubeconfig: Path | None = None) -> str:
