@@ -57,8 +57,9 @@ def sync(parent: Object, children: Groups, seen: Observation) -> Desired:
     webhooks, why_not = _webhooks(spec, children[WEBHOOK.group], seen)
     helped = _rescue(plan.usage, existing.values(), children[JOB.group], spec, seen)
     observed = [existing.get(child["metadata"]["name"], child) for child in made]
-    status, again = summary(parent, Seen(plan.usage, observed, seen.in_use, mode, why_not, seen.now))
-    roles = pull_roles(secrets, seen.related[NAMESPACE.group], seen.settings.job)
+    namespaces = seen.related[NAMESPACE.group]
+    status, again = summary(parent, Seen(plan.usage, namespaces, observed, seen.in_use, mode, why_not, seen.now))
+    roles = pull_roles(secrets, namespaces, seen.settings.job)
     jobs = [helped.job] if helped.job else []
     waits = (*_due(alive, seen), again, helped.resync)
     others = [_labelled(child, plan.labels) for child in (*roles, *webhooks, *jobs)]

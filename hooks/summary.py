@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from hooks.conditions import FALSE, TRUE, Condition, condition, holds, stated
-from hooks.facts import Absent, Known, Unknown
+from hooks.facts import Absent, Group, Known, Unknown
 from hooks.fitness import unfit
 from hooks.usage import Usage
 from hooks.webhook import AUDIT, OFF
-from kube.types import Object, format_time, parse_time, part
+from kube.types import Object, format_time, metadata, parse_time, part
 
 HELD = 60.0
 """Seconds for which all must be well before a condition that said otherwise says so."""
@@ -22,9 +22,10 @@ _NAMED_GAPS = 5
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What the summary is made of. `images` are the observed CachedImages that stay; `why_not` why no pod is rewritten
-    although the mode wants it, empty where there is no such reason."""
+    although the mode wants it, None where there is no such reason."""
 
     usage: Usage
+    namespaces: Group
     images: Sequence[Object]
     in_use: Known[frozenset[str]] | Absent | Unknown
     mode: str
@@ -38,8 +39,9 @@ def summary(parent: Object, seen: Seen) -> tuple[Mapping[str, Any], float]:
     failed = sum(1 for image in seen.images if part(image, "status").get("phase") == "Failed")
     at_risk = sum(1 for image in seen.images if _is_used(image) and not holds(image, "Cached"))
     sizes = (part(image, "status").get("size") for image in cached)
-    found = (_ready(seen, at_risk), _rewriting(seen), _degraded(seen, failed))
-    shown, since, wait = _held(parent, found, seen.now)
+    gaps, young = _gaps(seen)
+    found = (_ready(seen, gaps, at_risk), _rewriting(seen), _degraded(seen, failed))
+    shown, since, held = _held(parent, found, seen.now)
     status = {
         "images": len(seen.images),
         "cached": len(cached),
@@ -50,7 +52,7 @@ def summary(parent: Object, seen: Seen) -> tuple[Mapping[str, Any], float]:
         **({"recoveringSince": since} if since else {}),
         "conditions": [stated(parent, one, seen.now) for one in shown],
     }
-    return status, wait
+    return status, min((wait for wait in (held, young) if wait), default=0.0)
 
 
 def proxies_unfit(daemon_sets: Iterable[Object]) -> Condition | None:
@@ -88,8 +90,19 @@ def _as_before(parent: Object, found: Condition) -> Condition:
     return Condition(found.type, *(str(before.get(field, "")) for field in ("status", "reason", "message")))
 
 
-def _ready(seen: Seen, at_risk: int) -> Condition:
-    gaps = seen.usage.gaps
+def _gaps(seen: Seen) -> tuple[Mapping[str, str], float]:
+    """The gaps to tell of, and the seconds until one more is: that a new namespace has no inventory yet is no news."""
+    ages = {
+        metadata(ns)["name"]: (seen.now - born).total_seconds()
+        for ns in seen.namespaces.values()
+        if (born := parse_time(metadata(ns).get("creationTimestamp"))) is not None
+    }
+    young = {name: HELD - ages[name] for name in seen.usage.gaps if name in ages and ages[name] < HELD}
+    told = {name: why for name, why in seen.usage.gaps.items() if name not in young}
+    return told, min(young.values(), default=0.0)
+
+
+def _ready(seen: Seen, gaps: Mapping[str, str], at_risk: int) -> Condition:
     if gaps:
         said = [f"{name} {gaps[name]}" for name in sorted(gaps)[:_NAMED_GAPS]]
         more = f" and {len(gaps) - _NAMED_GAPS} more" if len(gaps) > _NAMED_GAPS else ""
