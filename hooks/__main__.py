@@ -2,17 +2,20 @@
 
 import logging
 import os
+from typing import Any
 
 import click
 from flask import Flask
 
-from hooks.app import create_app
+from hooks.app import RECORDER, create_app
 from hooks.last_look import look
 from hooks.observe import InvalidSetting, Observer, settings_from
 from hooks.own_secrets import TOKEN, OwnSecrets, new_token
 from hooks.server import Server, gunicorn_options
 from kube.client import Api, KubernetesError
 from kube.events import Recorder
+
+_LAST_EVENTS = 5.0  # seconds, of the pod's grace
 
 
 @click.command()
@@ -41,7 +44,15 @@ def main(listen: str, workers: int, threads: int, tls_cert: str | None, tls_key:
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     options = gunicorn_options("kuik-hooks", listen, workers, threads, log_level)
     files = {"certfile": tls_cert, "keyfile": tls_key}
-    Server(_application, options | files).run()
+    Server(_application, options | files | {"worker_exit": _write_the_last_events}).run()
+
+
+def _write_the_last_events(_arbiter: object, worker: Any) -> None:
+    """What was said in the last requests is written before the process ends; requests have ended by now."""
+    recorder = worker.wsgi.config.get(RECORDER) if getattr(worker, "wsgi", None) is not None else None
+    lost = recorder.flush(_LAST_EVENTS) if recorder else 0
+    if lost:
+        logging.getLogger(__name__).warning("%d Events are lost: the API server is slow", lost)
 
 
 def _application() -> Flask:

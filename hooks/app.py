@@ -17,12 +17,16 @@ from kube.events import Recorder
 MAX_SYNC_BODY = 128 * 1024 * 1024
 """Bytes of a sync request: 2,000 pods are 26 MB, 10,000 CachedImages about 30 MB."""
 
+RECORDER = "kuik.recorder"
+"""Where the application's config holds its Recorder."""
+
 _log = logging.getLogger(__name__)
 
 
 def create_app(observer: Observer, recorder: Recorder | None = None) -> Flask:
     """The application; `observer` is asked once for each request, and `recorder` writes what happens to images."""
     app = Flask("hooks")
+    app.config[RECORDER] = recorder
 
     @app.post("/sync/<name>")
     def sync(name: str) -> Response:

@@ -1,4 +1,4 @@
-"""The copy Job that stage 3 asks for."""
+"""Jobs as kuik makes them, and the copy Job that stage 3 asks for."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from hooks.facts import JobSettings
 from kube.types import CACHE_LABEL, Object, metadata
 
 _MAX_NAME = 63  # the Job's name becomes a label of its pods
-_KEPT_SECONDS = 7200  # longer than any backoff: the times of a failed Job tell when to try again
+_KEPT_SECONDS = 7200  # longer than any backoff: the times of a Job that ended tell when to try again
 _LABELS = {
     "app.kubernetes.io/name": "kube-image-keeper",
     "app.kubernetes.io/component": "copy",
@@ -31,29 +31,34 @@ def job_name(parent: str, attempt: int) -> str:
 
 def copy_job(parent: Object, image: str, attempt: int, inputs: Inputs, settings: JobSettings) -> Object:
     """The Job of one attempt. It is never changed once made, so a later release may make it differently."""
+    arguments = _arguments(image, inputs.platforms, settings)
+    meta = {
+        "name": job_name(metadata(parent)["name"], attempt),
+        "namespace": settings.namespace,
+        "labels": dict(_LABELS),
+        "annotations": {ATTEMPT: str(attempt), INPUTS: inputs.text()},
+    }
+    return one_run(meta, settings.deadline, pod_spec(settings.service_account, "copy", arguments, settings))
+
+
+def one_run(meta: Mapping[str, Any], deadline: int, pod: Mapping[str, Any]) -> Object:
+    """A Job that runs its pod once, for at most `deadline` seconds; its pods wear its labels and are not counted.
+
+    Every field that the API server would fill in is spelled out: else each sync would see a difference.
+    """
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {
-            "name": job_name(metadata(parent)["name"], attempt),
-            "namespace": settings.namespace,
-            "labels": dict(_LABELS),
-            "annotations": {ATTEMPT: str(attempt), INPUTS: inputs.text()},
-        },
+        "metadata": meta,
         "spec": {
-            "activeDeadlineSeconds": settings.deadline,
+            "activeDeadlineSeconds": deadline,
             "backoffLimit": 0,
             "completionMode": "NonIndexed",
             "completions": 1,
             "parallelism": 1,
             "suspend": False,
             "ttlSecondsAfterFinished": _KEPT_SECONDS,
-            "template": {
-                "metadata": {"labels": dict(POD_LABELS)},
-                "spec": pod_spec(
-                    settings.service_account, "copy", _arguments(image, inputs.platforms, settings), settings
-                ),
-            },
+            "template": {"metadata": {"labels": {**meta["labels"], CACHE_LABEL: "false"}}, "spec": pod},
         },
     }
 

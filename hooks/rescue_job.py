@@ -9,10 +9,9 @@ from typing import Any
 
 from hooks.conditions import condition, holds
 from hooks.facts import Group, Settings
-from hooks.jobs import pod_spec
-from hooks.resources import JOB
+from hooks.jobs import one_run, pod_spec
 from hooks.usage import Wait
-from kube.types import CACHE_LABEL, Object, annotations, parse_time
+from kube.types import Object, annotations, parse_time
 
 ACCOUNT = "kuik-rescue"
 TARGETS = "kuik.dev/targets"
@@ -20,7 +19,6 @@ ATTEMPT = "kuik.dev/attempt"
 NAMESPACES = "kuik.dev/namespaces"
 _MAX_NAMESPACES = 50
 _DEADLINE = 300  # seconds
-_KEPT_SECONDS = 7200  # longer than any backoff
 _FIRST_BACKOFF = 30.0
 _MAX_BACKOFF = 600.0
 _LABELS = {
@@ -77,25 +75,13 @@ def _job(digits: str, attempt: int, namespaces: list[str], mode: str, settings: 
     words = [word for namespace in namespaces for word in ("--namespace", namespace)]
     arguments = ["kuik.rescue", "--mode", mode, *words]
     noted = {TARGETS: digits, ATTEMPT: str(attempt), NAMESPACES: " ".join(namespaces)}
-    name = f"kuik-rescue-{digits}-{attempt}"
-    return {
-        "apiVersion": JOB.api_version,
-        "kind": JOB.kind,
-        "metadata": {"name": name, "namespace": settings.job.namespace, "labels": dict(_LABELS), "annotations": noted},
-        "spec": {
-            "activeDeadlineSeconds": _DEADLINE,
-            "backoffLimit": 0,
-            "completionMode": "NonIndexed",
-            "completions": 1,
-            "parallelism": 1,
-            "suspend": False,
-            "ttlSecondsAfterFinished": _KEPT_SECONDS,
-            "template": {
-                "metadata": {"labels": {**_LABELS, CACHE_LABEL: "false"}},
-                "spec": pod_spec(ACCOUNT, "rescue", arguments, settings.job, _environment(settings)),
-            },
-        },
+    meta = {
+        "name": f"kuik-rescue-{digits}-{attempt}",
+        "namespace": settings.job.namespace,
+        "labels": dict(_LABELS),
+        "annotations": noted,
     }
+    return one_run(meta, _DEADLINE, pod_spec(ACCOUNT, "rescue", arguments, settings.job, _environment(settings)))
 
 
 def _environment(settings: Settings) -> Mapping[str, str]:

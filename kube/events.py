@@ -123,6 +123,17 @@ class Recorder:
                     _log.warning("Events are dropped: %d wait already, the API server is slow", self._size)
                 writer.full = True
 
+    def flush(self, seconds: float) -> int:
+        """Wait until what was said is written, for at most that long; how many Events are lost if the process ends."""
+        with self._lock:
+            writer = self._writer
+        if writer is None or writer.pid != os.getpid():
+            return 0
+        waiting = writer.waiting
+        with waiting.all_tasks_done:
+            waiting.all_tasks_done.wait_for(lambda: not waiting.unfinished_tasks, seconds)
+            return waiting.unfinished_tasks
+
     def _started(self) -> _Writer:
         with self._lock:
             if self._writer is None or self._writer.pid != os.getpid():
@@ -139,6 +150,8 @@ class Recorder:
                 _report(said, error, writer.logged)
             except Exception:  # noqa: BLE001 - the one thread outlives whatever one Event does to it
                 _log.exception("Event %s was not written", said.name)
+            finally:
+                writer.waiting.task_done()
 
     def _write(self, said: Said) -> None:
         known = replace(said, about=self._known(said.about))

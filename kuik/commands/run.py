@@ -15,12 +15,13 @@ from kuik.commands import options
 from kuik.commands.output import plain_table, print_table
 from kuik.copy_job import ThroughShield, perform
 from kuik.local.documents import ManifestError
-from kuik.local.engine import Copying, Engine, Wishes
+from kuik.local.engine import Copying, Engine
 from kuik.local.feed import Feed
 from kuik.local.manifests import Watched
 from kuik.local.serving import CannotListen, Served, ServingProcess
 from kuik.local.store import Store, StoreBusy
 from kuik.local.story import Story, story
+from kuik.local.wishes import Wishes
 from registry.client import Client
 from registry.credentials import Credentials
 from registry.errors import RegistryError

@@ -7,11 +7,7 @@ from kube.types import Key, Object, owner
 from kuik.driver.apply import applied, remembering
 from kuik.driver.controllers import Controller
 from kuik.driver.objects import Store
-from kuik.driver.troubles import ChildrenFailed, trouble_of
-
-
-class BadAnswer(RuntimeError):
-    """A hook's answer is not what its controller can act on; nothing of it is done."""
+from kuik.driver.troubles import BadAnswer, ChildrenFailed, trouble_of
 
 
 def claimed(objects: Store, controller: Controller, parent: Object) -> dict[Key, Object]:

@@ -13,7 +13,7 @@ from kuik.driver.children import claimed, desired_children, write_children
 from kuik.driver.controllers import Controller, Resource
 from kuik.driver.objects import Store
 from kuik.driver.related import matching
-from kuik.driver.troubles import SyncsFailed, trouble_of
+from kuik.driver.troubles import BadAnswer, SyncsFailed, trouble_of
 
 MAX_ROUNDS = 100
 
@@ -23,7 +23,10 @@ class NotSettled(RuntimeError):
 
 
 class Hooks(Protocol):
-    """What answers as the hooks' endpoints do: requests and responses in Metacontroller's form."""
+    """What answers as the hooks' endpoints do: requests and responses in Metacontroller's form.
+
+    Raises HookFailed where an endpoint would not answer with 200.
+    """
 
     def sync(self, stage: str, request: Mapping[str, Any]) -> Mapping[str, Any]: ...
     def customize(self, stage: str, request: Mapping[str, Any]) -> Mapping[str, Any]: ...
@@ -114,14 +117,13 @@ class Driver:
             return
         seen.request, seen.failed, seen.resync = "", print_, None  # what breaks off from here on is asked again
         response = self._hooks.sync(controller.stage, orjson.loads(body))
-        wanted = desired_children(controller, response)
+        wanted, after = desired_children(controller, response), _resync(response)
         trouble = trouble_of(lambda: write_children(self._objects, controller, parent, children, wanted))
         if not controller.decorator:
             generation = {"observedGeneration": parent["metadata"]["generation"]}
             self._objects.put_status(key, {**(response.get("status") or {}), **generation})
         if trouble:
             raise trouble
-        after = float(response.get("resyncAfterSeconds") or 0)
         seen.resync = self._now() + timedelta(seconds=after) if after > 0 else None
         seen.request, seen.failed = print_, ""
 
@@ -143,11 +145,25 @@ class Driver:
         question = {"controller": {"metadata": {"name": controller.name}}, "parent": parent}
         groups: dict[str, dict[str, Object]] = {}
         for rule in self._hooks.customize(controller.stage, question).get("relatedResources", ()):
-            resource = Resource.read(rule)
+            resource = _resource(rule)
             found = groups.setdefault(resource.group, {})
             for obj in matching(self._objects, resource, rule):
                 found[_relative(Key.of(obj), parent)] = obj
         return groups
+
+
+def _resync(response: Mapping[str, Any]) -> float:
+    after = response.get("resyncAfterSeconds") or 0
+    if not isinstance(after, int | float):
+        raise BadAnswer(f"resyncAfterSeconds: {after!r} is no number")
+    return float(after)
+
+
+def _resource(rule: dict[str, Any]) -> Resource:
+    try:
+        return Resource.read(rule)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadAnswer("relatedResources: one has no apiVersion, or a resource that is not known") from error
 
 
 def _print(controller: Controller, request: Mapping[str, Any], body: bytes) -> str:

@@ -8,71 +8,26 @@ from typing import Any
 
 from rich.filesize import decimal
 
-from hooks.facts import Context, Known, Settings, Unknown
-from hooks.messages import answer, customize
-from hooks.stages import STAGES
-from kube.types import API_VERSION, CACHED_IMAGE, IMAGE_CACHE, IMAGE_INVENTORY, Key, Object
+from hooks.facts import Settings
+from kube.types import API_VERSION, CACHED_IMAGE, IMAGE_INVENTORY, Key, Object
 from kuik.copy_job import Order
 from kuik.driver.controllers import load as load_controllers
 from kuik.driver.loop import Driver
 from kuik.driver.objects import Objects
 from kuik.driver.troubles import SyncsFailed
 from kuik.local.feed import Feed, Knowledge
+from kuik.local.hooks import LocalHooks
 from kuik.local.jobs import JobRunner
 from kuik.local.secrets import pull_secrets
 from kuik.local.store import Store
 from kuik.local.story import Story
+from kuik.local.wishes import LeftAlone, Wishes
 from kuik.local.workloads import cluster_objects
 from registry.collect import StoreBusy
 from registry.copy import Progress
 from registry.errors import RegistryError
 from registry.manifest import Platform
 from registry.reference import Reference
-
-CACHE_LABEL = "kuik.dev/image-cache"
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What the person who started local mode asked for.
-
-    No platforms means all; `retention` is as in an ImageCache; `frozen` is the reason why nothing may expire, if so.
-    """
-
-    retention: str = "30d"
-    platforms: tuple[str, ...] = ()
-    plain_http: frozenset[str] = frozenset()
-    frozen: str = ""
-    parallel: int = 3
-
-    def image_cache(self) -> Object:
-        """The ImageCache that a cluster's git would hold for this."""
-        return {
-            "apiVersion": API_VERSION,
-            "kind": IMAGE_CACHE,
-            "metadata": {"name": "default"},
-            "spec": {
-                "selector": {"matchLabels": {CACHE_LABEL: "default"}},
-                "retention": self.retention,
-                "platforms": list(self.platforms),
-                "copies": {"concurrency": self.parallel},
-            },
-        }
-
-
-@dataclass(frozen=True, order=True)
-class LeftAlone:
-    """An image that is not cached, the rule that says so in a word and a sentence, and the workloads that use it."""
-
-    image: str
-    rule: str
-    message: str
-    used_by: tuple[str, ...]
-
-    @property
-    def is_mistake(self) -> bool:
-        """Whether this is nobody's wish: no image has such a name."""
-        return self.rule == "InvalidReference"
 
 
 @dataclass(frozen=True)
@@ -84,21 +39,6 @@ class Copying:
 
     copy: Callable[[Order, Progress], Mapping[str, Any]]
     release: Callable[[], None]
-
-
-class LocalHooks:
-    """The stages, called in this process with what their edge would gather."""
-
-    def __init__(self, settings: Settings, frozen: str = "") -> None:
-        self._settings = settings
-        # The manifests are all there is to look at, and the inventories come from them at once.
-        self._in_use = Unknown(frozen) if frozen else Known(frozenset[str]())
-
-    def sync(self, stage: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        return answer(STAGES[stage], request, Context(_now(), self._settings, in_use=self._in_use))
-
-    def customize(self, stage: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        return customize(STAGES[stage], request)
 
 
 class Engine:

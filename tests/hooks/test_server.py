@@ -2,13 +2,17 @@
 
 import gc
 import http.client
+import http.server
 import json
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
 
 import orjson
 import pytest
@@ -79,6 +83,62 @@ def test_a_bad_body(port: int) -> None:
     status, answered = _post(port, "/sync/inventory", b"not json")
     assert status == 400
     assert "JSON" in str(answered["error"])
+
+
+class _ApiServer(http.server.BaseHTTPRequestHandler):
+    """Takes Events, slowly, and has nothing else."""
+
+    posted: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        time.sleep(0.3)
+        if json.loads(body)["kind"] == "Event":
+            self.posted.append(json.loads(body)["reason"])
+        self._answer(201, body)
+
+    def do_GET(self) -> None:
+        self._answer(404, b"{}")
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Keep quiet."""
+
+
+def test_events_are_written_before_a_process_ends(tmp_path: Path) -> None:
+    """Three workloads use an image that cannot be cached: SIGTERM comes while their Events are still queued."""
+    api = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _ApiServer)
+    threading.Thread(target=api.serve_forever, daemon=True).start()
+    server = f"http://127.0.0.1:{api.server_address[1]}"
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(
+        f"""\
+{{apiVersion: v1, kind: Config, current-context: x, users: [{{name: x, user: {{token: x}}}}],
+clusters: [{{name: x, cluster: {{server: "{server}"}}}}], contexts: [{{name: x, context: {{cluster: x, user: x}}}}]}}"""
+    )
+    number = free_port()
+    environment = {**os.environ, "KUIK_LISTEN": f"127.0.0.1:{number}", "KUIK_KUBECONFIG": str(kubeconfig)}
+    process = subprocess.Popen([sys.executable, "-m", "hooks"], env=environment)
+    try:
+        _wait(number)
+        case = golden.read(golden.CASES / "cachedimage" / "failed" / "observed.yaml")
+        case["parent"]["spec"]["usedBy"] = [f"shop/Deployment/web{at}" for at in range(3)]
+        request = golden.request(STAGES["cachedimage"], case["parent"], case["children"], [])
+        status, answered = _post(number, "/sync/cachedimage", json.dumps(request).encode())
+        assert (status, answered["status"]["phase"]) == (200, "Failed")  # type: ignore[index]
+        assert len(_ApiServer.posted) < 4, "the test is about Events that are not written yet"
+        process.terminate()
+        assert process.wait(30) == 0
+        assert len(_ApiServer.posted) == 4, "one about the image, and one about each workload"
+    finally:
+        process.kill()
+        process.wait(10)
+        api.shutdown()
 
 
 def test_the_garbage_collector_leaves_large_requests_alone() -> None:

@@ -158,3 +158,27 @@ def test_a_fork_has_a_thread_of_its_own() -> None:
             time.sleep(0.01)
         os._exit(1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_what_waits_is_written_before_the_process_ends() -> None:
+    double = Double()
+    double.refuse = lambda: time.sleep(0.02)
+    writing = recorder(double)
+    assert writing.flush(0) == 0, "nothing was ever said"
+    writing.say([said(at) for at in range(5)])
+    assert writing.flush(30) == 0
+    assert len(double.posted) == 5
+
+
+def test_no_end_of_a_process_waits_for_an_api_server_that_does_not_answer() -> None:
+    double, gate = Double(), threading.Event()
+
+    def refuse() -> None:
+        gate.wait(30)
+
+    double.refuse = refuse
+    writing = recorder(double)
+    writing.say([said(at) for at in range(3)])
+    assert writing.flush(0.05) == 3
+    gate.set()
+    assert writing.flush(30) == 0

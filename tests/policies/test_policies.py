@@ -12,7 +12,7 @@ from kube.types import API_VERSION, IMAGE_INVENTORY
 from kuik.driver.controllers import load
 from kuik.driver.loop import Driver
 from kuik.driver.objects import Objects
-from kuik.local.engine import LocalHooks
+from kuik.local.hooks import LocalHooks
 from kuik.local.manifests import parse
 from kuik.local.workloads import cluster_objects
 

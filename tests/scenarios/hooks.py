@@ -17,15 +17,12 @@ from hooks.app import create_app
 from hooks.facts import Context, Known, Questions, Settings
 from hooks.observe import Observer
 from kube.types import Object
+from kuik.driver.troubles import HookFailed
 from registry.reference import InvalidReference, Reference
 from tests.rig.processes import free_port
 
 Fault = Callable[[bytes], bytes | tuple[int, bytes]]
 """Gets a request's body; gives another one, or the answer at once."""
-
-
-class HookFailed(RuntimeError):
-    """A hook did not answer with 200."""
 
 
 class Clock:
@@ -104,7 +101,10 @@ class Hooks:
         response = self._client.post(path, data=orjson.dumps(request), content_type="application/json")
         if response.status_code != 200:
             raise HookFailed(f"{path}: {response.status_code} {response.get_data(as_text=True)[:200]}")
-        answer: Mapping[str, Any] = orjson.loads(response.get_data())
+        try:
+            answer: Mapping[str, Any] = orjson.loads(response.get_data())
+        except ValueError as error:
+            raise HookFailed(f"{path}: the answer is no JSON") from error
         return answer
 
 

@@ -10,7 +10,7 @@ from kube.types import Key
 from kuik.driver.controllers import Controller, Resource, load
 from kuik.driver.loop import Driver, NotSettled
 from kuik.driver.objects import Objects
-from kuik.driver.troubles import SyncsFailed
+from kuik.driver.troubles import HookFailed, SyncsFailed
 
 Answer = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 PARENT = Resource("kuik.dev/v1alpha1", "ImageCache")
@@ -135,7 +135,7 @@ def test_a_hook_that_fails_changes_nothing() -> None:
     world.driver.settle()
 
     def fail(_request: Mapping[str, Any]) -> Mapping[str, Any]:
-        raise ValueError("unreadable")
+        raise HookFailed("unreadable")
 
     script.answer = fail
     parent = world.objects.get(Key(PARENT.api_version, PARENT.kind, "", "p"))
@@ -190,7 +190,7 @@ def test_one_parent_that_fails_does_not_keep_the_others_from_their_sync() -> Non
     def answer(request: Mapping[str, Any]) -> Mapping[str, Any]:
         name = request["parent"]["metadata"]["name"]
         if name == "bad":
-            raise ValueError("unreadable")
+            raise HookFailed("unreadable")
         return {"children": [child(f"of-{name}")]}
 
     script = Script(answer)
@@ -270,3 +270,20 @@ def test_the_controllers_are_those_that_a_cluster_applies() -> None:
         ("Job", "OnDelete"),
     ]
     assert [(c.kind, c.strategy) for c in found["cachedimage"].children] == [("Job", "OnDelete")]
+
+
+@pytest.mark.parametrize("answer", [{"children": [], "resyncAfterSeconds": "soon"}, {"children": [child("a")]}])
+def test_an_answer_that_cannot_be_followed_is_this_parents_trouble(answer: Any) -> None:
+    rules = [] if "resyncAfterSeconds" in answer else [{"resource": "pods"}]
+    world = World(Script(lambda _request: answer, related=rules), customize=True)
+    with pytest.raises(SyncsFailed, match=r"resyncAfterSeconds|relatedResources"):
+        world.driver.settle()
+    assert world.child("a") is None
+
+
+def test_a_mistake_of_ours_is_not_taken_for_trouble_of_a_parent() -> None:
+    def mistaken(_request: Mapping[str, Any]) -> Mapping[str, Any]:
+        raise KeyError("a field that is misspelled")
+
+    with pytest.raises(KeyError):
+        World(Script(mistaken)).driver.settle()

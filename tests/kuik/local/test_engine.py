@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from hooks.facts import Context
+from hooks.messages import Stage, answer
 from kuik.copy_job import Order
-from kuik.local.engine import Copying, Engine, LocalHooks, Wishes
+from kuik.local.engine import Copying, Engine
 from kuik.local.feed import Feed
 from kuik.local.store import Store
 from kuik.local.story import LineStory
+from kuik.local.wishes import Wishes
 from registry.copy import Progress
 from registry.digest import Digest
 from tests.rig.manifests import deployment
@@ -87,14 +90,13 @@ def test_a_stage_that_fails_for_one_image_ends_nothing(
 ) -> None:
     engine = started(tmp_path)
     engine.manifests([deployment("bad", "r.io/bad:1"), deployment("web", "r.io/web:1")])
-    right = LocalHooks.sync
 
-    def sync(self: LocalHooks, stage: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        if stage == "cachedimage" and request["parent"]["spec"]["image"] == "r.io/bad:1":
+    def odd(stage: Stage, request: Mapping[str, Any], context: Context) -> Mapping[str, Any]:
+        if stage.name == "cachedimage" and request["parent"]["spec"]["image"] == "r.io/bad:1":
             raise ValueError("no number")
-        return right(self, stage, request)
+        return answer(stage, request, context)
 
-    monkeypatch.setattr(LocalHooks, "sync", sync)
+    monkeypatch.setattr("kuik.local.hooks.answer", odd)
     run(engine)
     run(engine)
     found = {obj["spec"]["image"]: (obj.get("status") or {}).get("phase") for obj in engine.cached_images()}

@@ -14,7 +14,7 @@ from kuik.driver.controllers import load
 from kuik.driver.loop import Driver
 from kuik.driver.objects import Objects
 from kuik.local.documents import ManifestError, written
-from kuik.local.engine import LocalHooks
+from kuik.local.hooks import LocalHooks
 from kuik.local.manifests import parse
 from kuik.local.secrets import pull_secrets
 from kuik.local.workloads import cluster_objects
