@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 _HOP_BY_HOP = {"connection", "transfer-encoding", "keep-alive", "date", "server"}
@@ -67,6 +67,7 @@ class Exchange:
     handler: BaseHTTPRequestHandler
     upstream: str | None
     seen: Seen
+    closing: threading.Event = field(default_factory=threading.Event)
 
     @contextlib.contextmanager
     def relayed(self) -> Iterator[http.client.HTTPResponse]:
@@ -106,6 +107,11 @@ class Exchange:
         self.handler.wfile.write(data)
         self.handler.wfile.flush()
 
+    def pause(self, seconds: float) -> None:
+        """Wait; when the relay closes meanwhile, the connection ends here."""
+        if self.closing.wait(seconds):
+            raise ConnectionAbortedError("the relay closes")
+
     def hang_up(self, *, reset: bool = False) -> None:
         """Close the connection after this, in the middle of whatever is being sent."""
         if reset:
@@ -131,15 +137,19 @@ class Rule:
 
 
 class Relay:
-    """A loopback HTTP (or, with `tls`, HTTPS) server in front of `upstream`, started on construction."""
+    """A loopback HTTP (or, with `tls`, HTTPS) server in front of `upstream`, started on construction.
 
-    def __init__(self, upstream: str | None = None, *, tls: tuple[Path, Path] | None = None) -> None:
+    It takes a free port unless one is given.
+    """
+
+    def __init__(self, upstream: str | None = None, *, tls: tuple[Path, Path] | None = None, port: int = 0) -> None:
         self.upstream = upstream
         self.rules: list[Rule] = []
         self.requests: list[Seen] = []
         self.closing = threading.Event()
         self._guard = threading.Lock()
-        self._server = _Server(self)
+        self._silent = threading.Event()
+        self._server = _Server(self, port)
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*tls)
@@ -169,15 +179,33 @@ class Relay:
 
     def handle(self, exchange: Exchange) -> None:
         """Remember one request, and act on it."""
+        if self._silent.is_set():
+            self.wait_for_close()
+            return
         fault = self._fault(exchange)
         self.requests.append(exchange.seen)
         fault(exchange)
 
-    def close(self) -> None:
-        self.closing.set()
+    def wait_for_close(self) -> None:
+        """Return, with an error that ends the connection, when the relay closes."""
+        self.closing.wait(60)
+        raise ConnectionAbortedError("the relay closes")
+
+    def fall_silent(self) -> None:
+        """Take no more connections, and answer nothing on those that are there, until it is closed."""
+        self._silent.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(10)
+
+    def close(self) -> None:
+        """End, and break the connections that are there."""
+        self.closing.set()
+        if not self._silent.is_set():
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join(10)
+        self._server.break_connections()
 
     def __enter__(self) -> Self:
         return self
@@ -201,9 +229,24 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, relay: Relay) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, relay: Relay, port: int) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.relay = relay
+        self._open: set[socket.socket] = set()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        self._open.add(connection)
+        return connection, address
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def break_connections(self) -> None:
+        for connection in list(self._open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that goes away, or a TLS handshake that fails, is part of many tests."""
@@ -219,7 +262,7 @@ class _Handler(BaseHTTPRequestHandler):
         relay = self.server.relay
         headers = dict(self.headers.items())
         seen = Seen(self.command, self.path, dict(headers))
-        relay.handle(Exchange(self.command, self.path, headers, body, self, relay.upstream, seen))
+        relay.handle(Exchange(self.command, self.path, headers, body, self, relay.upstream, seen, relay.closing))
 
     do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _handle  # noqa: N815  http.server's names
 
@@ -243,8 +286,12 @@ def pass_on(exchange: Exchange) -> None:
             exchange.send(Answer(response.status, headers, response.read()))
             return
         exchange.begin(response.status, headers)
+        missing = 0 if exchange.method == "HEAD" else response.length or 0
         while piece := response.read(_PIECE):
             exchange.write(piece)
+            missing -= len(piece)
+        if missing:
+            exchange.hang_up()
 
 
 def answer(status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Fault:
@@ -272,23 +319,28 @@ def cut(after: int, *, reset: bool = False) -> Fault:
         reply = exchange.fetch()
         exchange.begin(reply.status, {**reply.headers, "Content-Length": str(len(reply.body))})
         exchange.write(reply.body[:after])
+        if reset:
+            exchange.pause(0.05)  # a reset also takes what the client has not read yet
         exchange.hang_up(reset=reset)
 
     return fault
 
 
-def corrupt(at: int) -> Fault:
-    """Change one byte of the body."""
+def corrupt(at: int | None = None) -> Fault:
+    """Change one byte of the body, by default in its middle."""
 
-    def change(body: bytes) -> bytes:
+    def change(body: bytes, at: int | None = at) -> bytes:
+        at = len(body) // 2 if at is None else at
+        if at >= len(body):
+            return body
         return body[:at] + bytes([body[at] ^ 0xFF]) + body[at + 1 :]
 
     return _changed(change)
 
 
-def truncate(to: int) -> Fault:
-    """Send only the first `to` bytes as if they were all."""
-    return _changed(lambda body: body[:to])
+def truncate(to: int | None = None) -> Fault:
+    """Send only the first `to` bytes, by default half, as if they were all."""
+    return _changed(lambda body: body[: len(body) // 2 if to is None else to])
 
 
 def extend(by: bytes, *, honest: bool = True) -> Fault:

@@ -58,6 +58,13 @@ class Upstream:
             stop(self._process)
             self._process = None
 
+    def kill(self) -> None:
+        """SIGKILL."""
+        if self._process:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+
     def requests(self) -> list[tuple[str, str, int]]:
         """(method, path with query, status) of every request so far, oldest first."""
         lines = self._log.read_text(errors="replace").splitlines()
