@@ -1,5 +1,6 @@
 """From an HTTP answer to the error tree (distribution-spec, "Error Codes")."""
 
+import errno
 import json
 import time
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ _MAX_BODY = 64 * 1024
 _LONGEST_MESSAGE = 500
 _LONGEST_WAIT = 24 * 3600.0
 _NO_SPACE = ("no space left on device", "storage quota", "will exceed the configured upper limit")
+_NO_SPACE_ERRNO = frozenset({errno.ENOSPC, errno.EDQUOT})
 _BY_CODE: dict[str, type[RegistryError]] = {
     "TOOMANYREQUESTS": RateLimited,
     "UNAUTHORIZED": Unauthorized,
@@ -108,7 +110,7 @@ def read_complaint(body: bytes) -> Complaint:
     return Complaint(
         code=redact(code, 40) if isinstance(code, str) else "",
         message=redact(message, _LONGEST_MESSAGE if reason else LONGEST) if isinstance(message, str) else "",
-        full=_is_full(body.decode("utf-8", "replace")),
+        full=_is_full(body.decode("utf-8", "replace")) or _has_no_space(detail),
         reason=redact(reason, 40) if isinstance(reason, str) else "",
     )
 
@@ -135,6 +137,13 @@ def _message(response: Response, what: str, complaint: Complaint, kind: type[Reg
 
 def _is_full(text: str) -> bool:
     return any(words in text for words in _NO_SPACE)
+
+
+def _has_no_space(detail: object) -> bool:
+    """Whether this is how distribution's filesystem driver tells of an upload that it cannot begin."""
+    enclosed = detail.get("Enclosed") if isinstance(detail, dict) else None
+    number = enclosed.get("Err") if isinstance(enclosed, dict) else None
+    return isinstance(number, int) and number in _NO_SPACE_ERRNO
 
 
 def _advice(kind: type[RegistryError], status: int) -> str:

@@ -1,15 +1,16 @@
 """The rows of the fault matrix."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.dataplane.matrix import Fault
 from tests.rig.authority import Authority
-from tests.rig.faulty import Exchange, Fault as RigFault, TokenServer, corrupt, cut, error, guarded, redirect, truncate
+from tests.rig.faulty import Exchange, TokenServer, corrupt, cut, error, guarded, redirect, truncate
 from tests.rig.link import Link, at_rate, swallowing
 from tests.rig.processes import free_port
 
+LINKS = ("upstream", "shield", "registry")
 INSIDE = ("shield", "registry")
 
 
@@ -21,40 +22,69 @@ class UselessTokens(TokenServer):
         self.valid.clear()
 
 
+@dataclass(frozen=True)
+class Props:
+    """What some faults need besides a link: `nowhere` is the URL of a host that answers nothing."""
+
+    tokens: TokenServer
+    nowhere: str
+    expired: tuple[Path, Path]
+
+
 @contextmanager
-def all_faults(authority: Authority) -> Iterator[list[Fault]]:
-    """Every row, with the servers that some of them need."""
-    tokens, nowhere = UselessTokens(), free_port()
-    dead = swallowing(nowhere)
+def props(authority: Authority) -> Iterator[Props]:
+    """The servers behind some faults."""
+    port = free_port()
+    tokens, dead = UselessTokens(), swallowing(port)
     try:
-        yield _rows(tokens, f"http://127.0.0.1:{nowhere}{{path}}", authority.loopback(expired=True))
+        yield Props(tokens, f"http://127.0.0.1:{port}{{path}}", authority.loopback(expired=True))
     finally:
         tokens.close()
         for one in dead:
             one.close()
 
 
-def _rows(tokens: TokenServer, nowhere: str, expired: tuple[Path, Path]) -> list[Fault]:
-    unavailable = error(503, "UNAVAILABLE")
-    limited = error(429, "TOOMANYREQUESTS", headers={"Retry-After": "30"})
+def _nothing(_link: Link, _props: Props) -> None:
+    """What is broken is not a link."""
 
-    def blobs(link: Link, fault: RigFault) -> None:
-        link.faulty(fault, method="GET", path="/blobs/")
 
-    return [
-        Fault("connections are refused", Link.refuse),
-        Fault("black hole: packets are dropped", Link.swallow),
-        Fault("connections are accepted, requests never answered", Link.silent),
-        Fault("503", lambda link: link.faulty(unavailable)),
-        Fault("429 with Retry-After", lambda link: link.faulty(limited)),
-        Fault("reset in mid-blob", lambda link: blobs(link, cut(100_000, reset=True))),
-        Fault("wrong bytes in blobs", lambda link: blobs(link, corrupt()), retried=INSIDE),
-        Fault("wrong bytes in manifests", lambda link: link.faulty(corrupt(), method="GET", path="/manifests/")),
-        Fault("truncated blobs", lambda link: blobs(link, truncate()), retried=INSIDE),
-        Fault("1 KB/s", lambda link: link.faulty(at_rate(1000))),
-        Fault("expired TLS certificate", lambda link: link.heal(tls=expired), tls=True),
-        Fault("401, whatever token is shown", lambda link: link.faulty(guarded(tokens))),
-        Fault("redirect to a dead host", lambda link: link.faulty(redirect(nowhere))),
-        Fault("full disk", places=INSIDE, full_disk=True),
-        Fault("SIGKILL in mid-pull", places=("upstream", *INSIDE, "proxy"), kills=True),
-    ]
+@dataclass(frozen=True)
+class Fault:
+    """One way to fail. `inject` breaks a link, after which pulls begin; a fault that `kills` does it in mid-pull.
+
+    `retried` names the places where kubelet's one retry is needed, for a reason that the page tells.
+    """
+
+    name: str
+    inject: Callable[[Link, Props], None] = _nothing
+    places: Sequence[str] = LINKS
+    tls: bool = False
+    kills: bool = False
+    full_disk: bool = False
+    retried: Sequence[str] = ()
+
+
+ROWS = (
+    Fault("connections are refused", lambda link, _: link.refuse()),
+    Fault("black hole: packets are dropped", lambda link, _: link.swallow()),
+    Fault("connections are accepted, requests never answered", lambda link, _: link.silent()),
+    Fault("503", lambda link, _: link.faulty(error(503, "UNAVAILABLE"))),
+    Fault(
+        "429 with Retry-After",
+        lambda link, _: link.faulty(error(429, "TOOMANYREQUESTS", headers={"Retry-After": "30"})),
+    ),
+    Fault("reset in mid-blob", lambda link, _: link.faulty(cut(100_000, reset=True), method="GET", path="/blobs/")),
+    Fault(
+        "wrong bytes in blobs",
+        lambda link, _: link.faulty(corrupt(), method="GET", path="/blobs/"),
+        retried=INSIDE,
+    ),
+    Fault("wrong bytes in manifests", lambda link, _: link.faulty(corrupt(), method="GET", path="/manifests/")),
+    Fault("truncated blobs", lambda link, _: link.faulty(truncate(), method="GET", path="/blobs/"), retried=INSIDE),
+    Fault("1 KB/s", lambda link, _: link.faulty(at_rate(1000))),
+    Fault("expired TLS certificate", lambda link, props: link.heal(tls=props.expired), tls=True),
+    Fault("401, whatever token is shown", lambda link, props: link.faulty(guarded(props.tokens))),
+    Fault("redirect to a dead host", lambda link, props: link.faulty(redirect(props.nowhere))),
+    Fault("full disk", places=INSIDE, full_disk=True),
+    Fault("SIGKILL in mid-pull", places=(*LINKS, "proxy"), kills=True),
+)

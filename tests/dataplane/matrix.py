@@ -1,16 +1,17 @@
-"""The fault matrix: what goes wrong, where, and how a pull through kuik then compares with a direct one."""
+"""Trials of the fault matrix: one fault at one place, and how pulls through kuik then compare with direct ones."""
 
 import ssl
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.dataplane.faults import Fault, Props
 from tests.dataplane.lane import Lane, Trial
 from tests.rig.authority import Authority
 from tests.rig.components import Component
-from tests.rig.link import Link, at_rate
+from tests.rig.link import at_rate
 from tests.rig.puller import Pulled, Puller
 from tests.rig.upstream import Upstream
 
@@ -22,24 +23,7 @@ BACK_OFF = 10.0
 """Seconds after which kubelet tries a failed pull again, at first."""
 KILL_AFTER, DEAD_FOR = 0.7, 1.0
 KILL_RATE = 200_000
-PLACES = ("upstream", "shield", "registry", "proxy")
 CASES = ("cached-tag", "cached-digest", "cold-tag", "cold-digest")
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One way to fail. `inject` breaks a link, after which pulls begin; a fault with `kills` kills in mid-pull.
-
-    `retried` allows kubelet's one retry, for the reason that it tells.
-    """
-
-    name: str
-    inject: Callable[[Link], None] = lambda _: None
-    places: Sequence[str] = PLACES[:3]
-    tls: bool = False
-    kills: bool = False
-    full_disk: bool = False
-    retried: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -57,26 +41,29 @@ class Cell:
     def is_worse(self) -> bool:
         return self.verdict.startswith("worse")
 
+    @property
+    def is_late(self) -> bool:
+        """Nothing is wrong but that it took long."""
+        return self.is_worse and self.verdict.endswith("later")
+
 
 def judge(direct: Pulled, kuik: Pulled, content: dict[str, int], *, retried: bool = False) -> str:
     """`same`, `better`, `same, at the retry`, or `worse: why`."""
-    if direct.served and not kuik.served:
-        return f"worse: {kuik.outcome}"
     if kuik.served and kuik.content != content:
         return "worse: not all bytes, or others"
     if kuik.served and not direct.served:
         return "better"
     if kuik.outcome != direct.outcome:
-        return f"worse: {kuik.outcome}, and not {direct.outcome}"
+        return f"worse: {kuik.outcome}, direct: {direct.outcome}"
     if kuik.attempts > direct.attempts:
         return "same, at the retry" if retried else "worse: at the retry"
-    if kuik.seconds > direct.seconds + GRACE:
-        return f"worse: {kuik.seconds - direct.seconds:.1f} s later"
-    return "same"
+    late = kuik.seconds - direct.seconds
+    return f"worse: {late:.1f} s later" if late > GRACE else "same"
 
 
-def run(lane: Lane, fault: Fault, place: str, folder: Path, authority: Authority) -> list[Cell]:
+def run(lane: Lane, fault: Fault, place: str, folder: Path, setting: tuple[Authority, Props]) -> list[Cell]:
     """Try one fault at one place with every case, all at the same time."""
+    authority, props = setting
     tls = place if fault.tls else ""
     small = 64 * 1024 if fault.full_disk and place == "shield" else 0
     with lane.trial(folder, tls=tls, shield_disk=small) as trial:
@@ -92,7 +79,7 @@ def run(lane: Lane, fault: Fault, place: str, folder: Path, authority: Authority
             elif fault.full_disk:
                 _fill(trial, place)
             else:
-                fault.inject(trial.link(place))
+                fault.inject(trial.link(place), props)
             attempts = 2 if fault.kills or fault.retried else 1
             pulls = _pull_all(trial, context, attempts, lambda: _back_off(fault, back))
         finally:
@@ -134,12 +121,13 @@ def _kill(trial: Trial, place: str, back: threading.Event) -> None:
             trial.link(slow).faulty(at_rate(KILL_RATE), path="/blobs/")
         threading.Event().wait(KILL_AFTER)
         link = None if place == "proxy" else trial.link(place)
-        process: Component | Upstream = {
+        processes: dict[str, Component | Upstream] = {
             "upstream": trial.lane.upstream,
             "shield": trial.shield,
             "registry": trial.lane.registry,
             "proxy": trial.proxy,
-        }[place]
+        }
+        process = processes[place]
         process.kill()
         if link:
             link.refuse()

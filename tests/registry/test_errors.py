@@ -74,6 +74,9 @@ def spec(code: str, message: str = "") -> bytes:
         (302, b"", ServerFailure),
         (507, b"", StoreFull),
         (500, b'{"errors":[{"code":"UNKNOWN","detail":{"Err":28,"m":"no space left on device"}}]}', StoreFull),
+        (500, b'{"errors":[{"code":"UNKNOWN","detail":{"Enclosed":{"Op":"write","Err":28}}}]}', StoreFull),
+        (500, b'{"errors":[{"code":"UNKNOWN","detail":{"Enclosed":{"Op":"read","Err":5}}}]}', ServerFailure),
+        (500, b'{"errors":[{"code":"UNKNOWN","detail":{"Enclosed":{"Err":[28]}}}]}', ServerFailure),
     ],
 )
 def test_kinds(status: int, body: bytes, kind: type[RegistryError]) -> None:
