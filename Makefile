@@ -5,7 +5,7 @@ STORE ?= kuik-store
 LISTEN ?= 127.0.0.1:7439
 WORKERS ?= 2
 
-.PHONY: help demo run test test-cluster check bench format clean
+.PHONY: help demo run test test-cluster test-dataplane check bench format clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -21,8 +21,12 @@ test: .venv/.dev ## the tests, with real registries and clients, in under 5 minu
 	$(BIN)/pytest -q -n $(WORKERS) $(PYTEST_ARGS)
 
 test-cluster: .venv/.dev ## the tests on a real API server, built once into a cache; with Metacontroller where METACONTROLLER_BIN or PATH has it
-	tests/cluster/rig/build
+	tests/rig/build control-plane
 	$(BIN)/pytest -q tests/cluster $(PYTEST_ARGS)
+
+test-dataplane: .venv/.dev ## the data plane on real registries, S3 and containerd (which needs root), built once into a cache
+	tests/rig/build registry s3 conformance containerd
+	$(BIN)/pytest -q tests/dataplane $(PYTEST_ARGS)
 
 check: .venv/.dev ## ruff, mypy --strict, the import law
 	$(BIN)/ruff format --check .

@@ -8,27 +8,14 @@ from pathlib import Path
 from typing import Self
 
 from tests.cluster.rig.api import Api
-from tests.rig.processes import find, free_port, stop, wait_until
+from tests.rig.built import program
+from tests.rig.processes import free_port, stop, wait_until
 
 ADMIN = "admin-of-the-rig"
 _USERS = f"""\
 {ADMIN},admin,1,"system:masters"
 controllers-of-the-rig,system:kube-controller-manager,2,"system:masters"
 """
-
-
-def cache() -> Path:
-    """Where `tests/cluster/rig/build` leaves its programs."""
-    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kuik-rig"
-    return Path(os.environ.get("KUIK_RIG_CACHE") or usual)
-
-
-def program(name: str) -> str:
-    """A program of the rig, from the cache or PATH; raises AssertionError, saying how to get it."""
-    built = cache() / name
-    found = str(built) if built.exists() else find(name)
-    assert found, f"{name} is neither in {built.parent} nor on PATH: run `make test-cluster`, which builds it"
-    return found
 
 
 @dataclass
