@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from wsgiref.types import WSGIApplication
 
 from proxy.app import create_app
+from proxy.capabilities import KeyFiles, no_keys
 from proxy.chain import Chain
 from proxy.server import THREADS, Server
 from proxy.settings import TIMEOUTS, log_to_stderr, read_token
@@ -23,6 +24,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--registry", action="append", default=[], metavar="URL", help="a registry that holds copies")
     options.add_argument("--shield", action="append", default=[], metavar="URL", help="an origin shield")
     options.add_argument("--shield-token-file", type=Path, metavar="FILE", help="or the variable KUIK_TOKEN")
+    options.add_argument("--capability-keys", type=Path, metavar="DIR", help="a folder with the keys current, previous")
     options.add_argument("--plain-http", action="append", default=[], metavar="HOST:PORT", help="upstream without TLS")
     options.add_argument("--threads", type=int, default=THREADS)
     return options
@@ -34,7 +36,8 @@ def build(options: argparse.Namespace) -> WSGIApplication:
     registries = [_remote("registry", url, "") for url in options.registry]
     shields = [_remote("shield", url, shared) for url in options.shield]
     direct = Transport(host_settings(options.plain_http), timeouts=TIMEOUTS, retries=NO_RETRIES)
-    return create_app(Chain(registries, shields, [Upstream(Client(direct))]))
+    keys = KeyFiles(options.capability_keys) if options.capability_keys else no_keys
+    return create_app(Chain(registries, shields, [Upstream(Client(direct))]), keys)
 
 
 def _remote(name: str, url: str, shared: str) -> Remote:

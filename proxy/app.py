@@ -2,12 +2,22 @@
 
 from flask import Flask
 
+from proxy.capabilities import Keys, check, no_keys
 from proxy.chain import Chain
 from proxy.exchange import serve_v2
+from proxy.sources.message import Answer, Request
 
 
-def create_app(chain: Chain) -> Flask:
-    """The distribution API, read-only, over a chain of sources; safe to call after a fork, starts nothing."""
+def create_app(chain: Chain, keys: Keys = no_keys) -> Flask:
+    """The distribution API, read-only, over a chain of sources; safe to call after a fork, starts nothing.
+
+    `keys` gives the keys of capabilities, which open what is private.
+    """
     app = Flask("proxy", static_folder=None)
-    serve_v2(app, chain.fetch)
+
+    def fetch(request: Request) -> Answer:
+        check(request.route, keys)
+        return chain.fetch(request)
+
+    serve_v2(app, fetch)
     return app

@@ -33,10 +33,11 @@ class Chain:
     patience: float = SECONDS
 
     def order(self, request: Request) -> tuple[Source, ...]:
-        """The sources in the order to ask them."""
+        """The sources in the order to ask them. Nobody here has a secret to ask upstream with."""
+        upstreams = () if request.route.private else self.upstreams
         if request.route.digest and request.kind is not Kind.REFERRERS:
-            return (*self.stores, *self.shields, *self.upstreams)
-        return (*self.shields, *self.stores, *self.upstreams)
+            return (*self.stores, *self.shields, *upstreams)
+        return (*self.shields, *self.stores, *upstreams)
 
     def fetch(self, request: Request) -> Answer:
         """The first answer there is; raises the most telling RegistryError when no source has one.

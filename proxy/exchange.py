@@ -10,11 +10,11 @@ from flask import request as http
 from werkzeug.exceptions import HTTPException
 
 from proxy.errors import MethodRefused, NameUnknown, RangeNotSatisfiable, document, told_status
-from proxy.path import Kind, parse
+from proxy.path import Kind, parse, shown
 from proxy.sources.message import Answer, Request
 from proxy.span import ByteRange
 from proxy.stream import FileBody, NoBody, Sending, SendingFile
-from registry.errors import RegistryError
+from registry.errors import NotFound, RegistryError, Unauthorized
 
 log = logging.getLogger("kuik.pull")
 
@@ -35,6 +35,7 @@ def serve_v2(app: Flask, fetch: Fetch) -> None:
     for rule in ("/v2/", "/v2/<path:rest>"):
         app.add_url_rule(rule, "v2", answer, methods=_METHODS, provide_automatic_options=False)
     app.register_error_handler(HTTPException, _other_path)
+    app.register_error_handler(Exception, _unforeseen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def error_response(error: RegistryError, *, of_blob: bool = False) -> Response:
 
 
 def _exchange(path: str, fetch: Fetch) -> Response:
-    line = Line(f"{http.method} {path[:300]!r}", time.monotonic())
+    line = Line(f"{http.method} {shown(path)!r}", time.monotonic())
     of_blob = False
     try:
         request = _request(path)
@@ -85,8 +86,13 @@ def _exchange(path: str, fetch: Fetch) -> Response:
         answer = fetch(request)
     except RegistryError as error:
         line.refused(error)
-        return error_response(error, of_blob=of_blob)
+        return error_response(_for_a_mirror(error) if "ns" in http.args else error, of_blob=of_blob)
     return _response(answer, line)
+
+
+def _for_a_mirror(error: RegistryError) -> RegistryError:
+    """What is closed is not here for a mirror's client: it goes on to ask upstream, with the pod's own credentials."""
+    return NotFound(str(error)) if isinstance(error, Unauthorized) else error
 
 
 def _request(path: str) -> Request:
@@ -118,6 +124,12 @@ def _response(answer: Answer, line: Line) -> Response:
     else:
         body = Sending(answer.body, done)
     return Response(body, answer.status, headers, direct_passthrough=True)
+
+
+def _unforeseen(error: Exception) -> Response:
+    """Flask would log the path as it is."""
+    log.error("%s %s failed", http.method, shown(http.path), exc_info=error)
+    return error_response(RegistryError("kuik failed to answer; its log says why"))
 
 
 def _other_path(error: HTTPException) -> Response:

@@ -1,21 +1,25 @@
 """From a URL path to what is asked for: the distribution API's paths in the two forms that kuik serves.
 
 `/v2/<host>/<repository>/...` is how rewritten images are pulled (a registry's port is written `__5000`);
-`/v2/<repository>/...?ns=<host>` is how containerd asks a mirror.
+`/v2/<repository>/...?ns=<host>` is how containerd asks a mirror. Private repositories have the first form alone:
+`/v2/private/<capability>/<host>/<repository>/...` at the node proxy, `/v2/private/<host>/<repository>/...` behind it.
 """
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
 from proxy.errors import DigestInvalid, MethodRefused, NameInvalid, NameUnknown
+from registry.capability import is_capability
 from registry.digest import Digest, InvalidDigest
 from registry.errors import NotFound
-from registry.proxied import host_to_segment, segment_to_host
+from registry.proxied import PRIVATE_SEGMENT, host_to_segment, segment_to_host
 from registry.reference import DOCKER_HUB, InvalidReference, Reference, check_repository, is_host, is_tag, names_a_host
 
 MAX_PATH = 1024
 _ADVICE = f"write the image's full name, such as {DOCKER_HUB}/library/nginx"
+_AFTER_PRIVATE = re.compile(rf"(?<=/{PRIVATE_SEGMENT}/)[^/.]+(?=/|$)")
 
 
 class Kind(StrEnum):
@@ -30,12 +34,18 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Route:
-    """One thing of one repository. `target` is a tag or a digest, as text that was checked; empty for BASE and TAGS."""
+    """One thing of one repository. `target` is a tag or a digest, as text that was checked; empty for BASE and TAGS.
+
+    A `private` one is answered only from what is private. `capability` is what the client showed for it, unchecked; it
+    is no part of what the route names.
+    """
 
     host: str
     repository: str
     kind: Kind
     target: str = ""
+    private: bool = False
+    capability: str = field(default="", compare=False, repr=False)
 
     @cached_property
     def digest(self) -> Digest | None:
@@ -53,7 +63,8 @@ class Route:
     def path(self) -> str:
         """The path of the first form, which parses to this route again and which registry and shield serve."""
         last = "list" if self.kind is Kind.TAGS else self.target
-        return f"/v2/{host_to_segment(self.host)}/{self.repository}/{self.kind}/{last}"
+        where = f"{PRIVATE_SEGMENT}/" if self.private else ""
+        return f"/v2/{where}{host_to_segment(self.host)}/{self.repository}/{self.kind}/{last}"
 
     def __str__(self) -> str:
         if self.kind in (Kind.BASE, Kind.TAGS):
@@ -76,8 +87,16 @@ def parse(path: str, ns: str | None = None) -> Route:
     if not path.startswith("/v2/") or len(path) > MAX_PATH:
         raise NameUnknown("this is a registry of the distribution API: ask for /v2/<registry>/<repository>/...")
     name, kind, target = _split(path.removeprefix("/v2/"))
+    private, capability = False, ""
+    if not ns and name.startswith(f"{PRIVATE_SEGMENT}/"):
+        private, (capability, name) = True, _private(name)
     host, repository = _mirrored(name, ns) if ns else _rewritten(name)
-    return Route(host, repository, kind, _checked(kind, target))
+    return Route(host, repository, kind, _checked(kind, target), private, capability)
+
+
+def shown(path: str) -> str:
+    """A path fit for a log: short, and without the capability that may be in it."""
+    return _AFTER_PRIVATE.sub("…", path)[:300]
 
 
 def _split(rest: str) -> tuple[str, Kind, str]:
@@ -109,6 +128,16 @@ def _checked(kind: Kind, target: str) -> str:
         return str(Digest.parse(target[:160]))
     except InvalidDigest as error:
         raise DigestInvalid(str(error)) from error
+
+
+def _private(name: str) -> tuple[str, str]:
+    """The capability (empty where there is none) and the rest of the name; what is none is not repeated to anybody."""
+    first, _, rest = name.removeprefix(f"{PRIVATE_SEGMENT}/").partition("/")
+    if is_capability(first):
+        return first, rest
+    if not names_a_host(first.replace("__", ":")):
+        raise NameUnknown(f"below {PRIVATE_SEGMENT}/ comes a capability, then a registry's host")
+    return "", f"{first}/{rest}" if rest else first
 
 
 def _rewritten(name: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 import threading
 from collections import OrderedDict
+from dataclasses import replace
 
 from proxy.path import Kind, Route
 from proxy.sources.message import Answer, Request, manifest_answer
@@ -38,7 +39,7 @@ class RecentManifests:
         raw = answer.body.content
         if len(raw) * LARGEST_SHARE > self._max_bytes:
             return
-        route = Route(request.route.host, request.route.repository, Kind.MANIFEST, str(answer.digest))
+        route = replace(request.route, target=str(answer.digest))
         with self._lock:
             if route not in self._kept:
                 self._kept[route] = (Descriptor(answer.media_type, answer.digest, len(raw)), raw)

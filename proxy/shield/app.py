@@ -6,9 +6,10 @@ from typing import Any
 
 from flask import Flask, Response, jsonify, request
 
-from proxy.errors import Denied, NameInvalid
+from proxy.errors import Denied, NameInvalid, NameUnknown
 from proxy.exchange import error_response, serve_v2
 from proxy.shield.origin import Shield
+from proxy.sources.message import Answer, Request
 from registry.reference import InvalidReference, Reference
 
 
@@ -39,7 +40,12 @@ def create_app(shield: Shield, token: str) -> Flask:
     def image() -> Response:
         return _fact(shield.facts)
 
-    serve_v2(app, shield.fetch)
+    def fetch(asked: Request) -> Answer:
+        if asked.route.capability:
+            raise NameUnknown("the shield takes no capabilities: the node proxy checks them")
+        return shield.fetch(asked)
+
+    serve_v2(app, fetch)
     return app
 
 

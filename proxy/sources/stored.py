@@ -24,7 +24,9 @@ class Stored:
         return ""
 
     def fetch(self, request: Request) -> Answer:
-        """The answer; raises NotFound where the layout has no such thing."""
+        """The answer; raises NotFound where the layout has no such thing, and for all that is asked for as private."""
+        if request.route.private:
+            raise NotFound(f"{request.route}: this store keeps nothing apart as private")
         match request.kind:
             case Kind.MANIFEST:
                 return self._manifest(request)

@@ -5,10 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import DigestInvalid, MethodRefused, NameInvalid, NameUnknown
-from proxy.path import BASE, Kind, Route, parse
+from proxy.path import BASE, Kind, Route, parse, shown
 from registry.errors import NotFound, RegistryError
 
 DIGEST = "sha256:" + "ab" * 32
+CAPABILITY = "0123456789abcdef" * 2
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,20 @@ DIGEST = "sha256:" + "ab" * 32
         ("/v2/quay.io/a/manifests/blobs/manifests/1", None, Route("quay.io", "a/manifests/blobs", Kind.MANIFEST, "1")),
         ("/v2/quay.io/a/tags/list/manifests/list", None, Route("quay.io", "a/tags/list", Kind.MANIFEST, "list")),
         ("/v2/quay.io/a/referrers/" + DIGEST, None, Route("quay.io", "a", Kind.REFERRERS, DIGEST)),
+        ("/v2/private/quay.io/a/manifests/1", None, Route("quay.io", "a", Kind.MANIFEST, "1", private=True)),
+        ("/v2/private/reg__5000/a/tags/list", None, Route("reg:5000", "a", Kind.TAGS, private=True)),
+        (
+            "/v2/private/docker.io/nginx/manifests/1",
+            None,
+            Route("docker.io", "library/nginx", Kind.MANIFEST, "1", True),
+        ),
+        ("/v2/private/localhost/a/manifests/1", None, Route("localhost", "a", Kind.MANIFEST, "1", private=True)),
+        ("/v2/private/a/manifests/1", "quay.io", Route("quay.io", "private/a", Kind.MANIFEST, "1")),
+        (
+            f"/v2/private/{CAPABILITY}/a/manifests/1",
+            "quay.io",
+            Route("quay.io", f"private/{CAPABILITY}/a", Kind.MANIFEST, "1"),
+        ),
     ],
 )
 def test_what_is_asked_for(path: str, ns: str | None, route: Route) -> None:
@@ -50,6 +65,13 @@ def test_what_is_asked_for(path: str, ns: str | None, route: Route) -> None:
         ("/v2/quay.io/a/manifests/.no-tag", None, NotFound, "tag"),
         ("/v2/quay.io/a/blobs/uploads/", None, MethodRefused, "push"),
         ("/v2/quay.io/a/blobs/uploads/some-id", None, MethodRefused, "push"),
+        ("/v2/private/manifests/1", None, NameUnknown, "full name"),
+        ("/v2/private/library/nginx/manifests/1", None, NameUnknown, "capability"),
+        (f"/v2/private/{CAPABILITY[1:]}/quay.io/a/manifests/1", None, NameUnknown, "capability"),
+        (f"/v2/private/{CAPABILITY.upper()}/quay.io/a/manifests/1", None, NameUnknown, "capability"),
+        (f"/v2/private/{CAPABILITY}/manifests/1", None, NameUnknown, "full name"),
+        (f"/v2/private/{CAPABILITY}/quay.io/manifests/1", None, NameInvalid, "no repository"),
+        (f"/v2/private/{CAPABILITY}/private/{CAPABILITY}/quay.io/a/manifests/1", None, NameUnknown, "full name"),
         ("/v2/" + "a/" * 600 + "manifests/1", "quay.io", NameUnknown, "/v2/"),
     ],
 )
@@ -70,10 +92,36 @@ targets = st.tuples(st.just(Kind.MANIFEST), st.sampled_from(["1.0", "list", "upl
 )
 
 
+def test_a_capability_is_carried_and_is_no_part_of_the_route() -> None:
+    route = parse(f"/v2/private/{CAPABILITY}/quay.io/a/manifests/1")
+    assert route == Route("quay.io", "a", Kind.MANIFEST, "1", private=True)
+    assert route != Route("quay.io", "a", Kind.MANIFEST, "1")
+    assert (route.capability, route.path) == (CAPABILITY, "/v2/private/quay.io/a/manifests/1")
+    assert CAPABILITY not in f"{route} {route!r}"
+
+
+@pytest.mark.parametrize("given_out", [CAPABILITY, CAPABILITY[1:], CAPABILITY.upper(), f"{CAPABILITY}ff", "sesame"])
+@pytest.mark.parametrize("rest", ["/quay.io/a/manifests/1", "/quay.io/A/manifests/1", "/x", "", "/private/f00"])
+def test_a_path_is_shown_without_its_capability_and_so_is_the_error_about_it(given_out: str, rest: str) -> None:
+    path = f"/v2/private/{given_out}{rest}"
+    assert given_out not in shown(path)
+    try:
+        parse(path)
+    except RegistryError as error:
+        assert given_out not in str(error)  # noqa: PT017  either it is a route, or the words hold nothing
+
+
+def test_other_paths_are_shown_as_they_are() -> None:
+    for path in ("/v2/private/quay.io/a/manifests/1", "/v2/private/reg.io__5000/a/blobs/x", "/v2/quay.io/own/private"):
+        assert shown(path) == path
+
+
 @given(hosts, repositories, targets)
 def test_a_route_s_path_names_that_route(host: str, repository: str, target: tuple[Kind, str]) -> None:
+    for private in (False, True):
+        route = Route(host, repository, *target, private)
+        assert parse(route.path) == route
     route = Route(host, repository, *target)
-    assert parse(route.path) == route
     assert parse(f"/v2/{repository}/{target[0]}/{target[1]}", host) == route
 
 
