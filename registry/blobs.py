@@ -13,9 +13,9 @@ from typing import BinaryIO
 from registry.digest import HEX_LENGTH, Digest, InvalidDigest
 from registry.durable import file_size
 from registry.errors import NotFound
-from registry.ingest import PIECE, Ingest, discard_partial
+from registry.ingest import ANNOUNCED, PIECE, Held, Ingest, announced, discard_partial
 
-__all__ = ["PIECE", "BlobFolder", "Ingest"]
+__all__ = ["PIECE", "BlobFolder", "Held", "Ingest", "announced"]
 
 
 class BlobFolder:
@@ -48,12 +48,26 @@ class BlobFolder:
                     with suppress(InvalidDigest):
                         yield Digest.parse(f"{algorithm}:{entry.name}")
 
-    def ingest(self, digest: Digest, size: int | None = None) -> Ingest:
+    def ingest(self, digest: Digest, size: int | None = None, *, wait: bool = True) -> Ingest:
         """Begin or resume to store a blob of `size` bytes.
 
-        Waits while another thread or process ingests the same digest. Raises StoreFull.
+        Waits while another thread or process ingests the same digest, or raises Held. Raises StoreFull.
         """
-        return Ingest(self.path(digest), self._partials / f"{digest.algorithm}-{digest.hex}", digest, size)
+        return Ingest(self.path(digest), self.partial(digest), digest, size, wait=wait)
+
+    def partial(self, digest: Digest) -> Path:
+        """Where the bytes of a blob that is still coming are, or would be."""
+        return self._partials / f"{digest.algorithm}-{digest.hex}"
+
+    def partials(self) -> dict[Digest, int]:
+        """Blobs that are coming, or whose transfer broke: the bytes each will have, or has so far if nobody says."""
+        found: dict[Digest, int] = {}
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self._partials) as entries:
+            for entry in entries:
+                with suppress(InvalidDigest, FileNotFoundError):
+                    digest = Digest.parse(entry.name.replace("-", ":", 1))
+                    found[digest] = max(entry.stat().st_size, announced(self.partial(digest)) or 0)
+        return found
 
     def put(self, digest: Digest, content: bytes) -> None:
         """Store a small blob, such as a manifest, whose bytes are at hand; raises Corrupt, StoreFull."""
@@ -75,4 +89,10 @@ class BlobFolder:
         """Delete interrupted ingests last written before `before` (Unix time) that nobody holds; the bytes freed."""
         if not self._partials.is_dir():
             return 0
-        return sum(discard_partial(path, before) for path in self._partials.iterdir())
+        freed = 0
+        for path in list(self._partials.iterdir()):
+            if path.suffix != ANNOUNCED:
+                freed += discard_partial(path, before)
+            elif not path.with_suffix("").exists():
+                path.unlink(missing_ok=True)
+        return freed

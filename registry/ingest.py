@@ -6,16 +6,21 @@ respect alike. Whoever dies in the middle leaves a partial file that a later ing
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from registry.digest import Digest
 from registry.durable import file_size, make_folder, names_file, storing, sync_folder
-from registry.errors import Corrupt
+from registry.errors import Corrupt, RegistryError
 
 PIECE = 1 << 20
 """Bytes read at once: large pieces keep Python out of the way (hashing and I/O release the GIL)."""
+
+
+class Held(Exception):
+    """Another thread or process ingests the blob now, and this one was not to wait."""
 
 
 class Ingest:
@@ -23,10 +28,11 @@ class Ingest:
 
     `offset` is the number of bytes that are there, at first those of an interrupted ingest. `done` says that the blob
     is in the folder: then there is nothing to write. `path` is where the bytes are now, so that others may read what
-    is written so far. Leaving without `commit` keeps the partial file for a later resume.
+    is written so far. Leaving without `commit` keeps the partial file for a later resume. Unless it is to `wait` for
+    whoever ingests the blob now, it raises Held.
     """
 
-    def __init__(self, final: Path, partial: Path, digest: Digest, size: int | None) -> None:
+    def __init__(self, final: Path, partial: Path, digest: Digest, size: int | None, *, wait: bool = True) -> None:
         self.digest = digest
         self.size = size
         self.offset = 0
@@ -35,9 +41,15 @@ class Ingest:
         self._partial = partial
         self._hasher = digest.hasher()
         self._fd = -1
+        self._lock = fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)
         try:
             with storing(f"blob {digest}"):
                 self._open()
+        except RegistryError as error:
+            self.close()
+            if isinstance(error.__cause__, BlockingIOError):
+                raise Held from None
+            raise
         except BaseException:
             self.close()
             raise
@@ -46,6 +58,17 @@ class Ingest:
     def path(self) -> Path:
         """The partial file; once `done`, the blob's."""
         return self._final if self.done else self._partial
+
+    def announce(self, size: int) -> None:
+        """Say how many bytes the blob will have, also to other processes that read what is written so far.
+
+        Where the disk takes no such note they wait for the end instead.
+        """
+        self.size = size
+        with suppress(OSError):
+            note = announcement(self._partial)
+            if _number(note) != size:
+                note.write_text(str(size))
 
     def write(self, piece: bytes | memoryview) -> None:
         """Append `piece`; raises StoreFull, and Corrupt (nothing is kept) when it goes beyond the blob's size."""
@@ -62,6 +85,7 @@ class Ingest:
     def restart(self) -> None:
         """Forget the bytes that are there and begin at zero."""
         with storing(f"blob {self.digest}"):
+            announcement(self._partial).unlink(missing_ok=True)
             os.ftruncate(self._fd, 0)
             os.lseek(self._fd, 0, os.SEEK_SET)
         self._hasher = self.digest.hasher()
@@ -84,12 +108,14 @@ class Ingest:
             self._partial.replace(self._final)
             sync_folder(self._final.parent)
         self.done = True
+        announcement(self._partial).unlink(missing_ok=True)
         self.close()
 
     def discard(self) -> None:
         """Delete what came so far, which proved wrong, and let the next one begin at zero."""
         if self._fd >= 0:
             self._partial.unlink(missing_ok=True)
+            announcement(self._partial).unlink(missing_ok=True)
             self.close()
 
     def close(self) -> None:
@@ -110,7 +136,7 @@ class Ingest:
         make_folder(self._partial.parent)
         while not self._is_there():
             self._fd = os.open(self._partial, os.O_RDWR | os.O_CREAT, 0o644)
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            fcntl.flock(self._fd, self._lock)
             if not names_file(self._partial, self._fd):  # it was committed or refused while this one waited
                 self.close()
                 continue
@@ -140,6 +166,28 @@ class Ingest:
         raise Corrupt(message)
 
 
+ANNOUNCED = ".size"
+"""The end of the name of a note beside a partial file: how many bytes the whole will have."""
+
+
+def announcement(partial: Path) -> Path:
+    """Where the note about a partial file is, or would be."""
+    return partial.with_name(partial.name + ANNOUNCED)
+
+
+def announced(partial: Path) -> int | None:
+    """How many bytes the blob of a partial file will have; None while nobody has said so."""
+    return _number(announcement(partial))
+
+
+def _number(note: Path) -> int | None:
+    try:
+        text = note.read_text()
+    except OSError:
+        return None
+    return int(text) if text.isdecimal() and text.isascii() and len(text) < 20 else None
+
+
 def discard_partial(path: Path, before: float) -> int:
     """Delete a partial file last written before `before` (Unix time) that nobody holds; the bytes freed."""
     try:
@@ -152,6 +200,7 @@ def discard_partial(path: Path, before: float) -> int:
         if seen.st_mtime >= before or not names_file(path, fd):
             return 0
         path.unlink()
+        announcement(path).unlink(missing_ok=True)
     except BlockingIOError:  # somebody is writing it
         return 0
     finally:

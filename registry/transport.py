@@ -220,7 +220,8 @@ class _Wire:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _more_is_there(self) -> bool:
-        if self._answer.raw.closed:
+        # What is there of a chunked answer may be only the end of a chunk, and reading on would wait for the next one.
+        if self._answer.raw.closed or self._answer.raw.chunked:
             return False
         poll = select.poll()
         poll.register(self._answer.raw, select.POLLIN)

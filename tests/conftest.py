@@ -16,7 +16,8 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 MAY_BE_AWAY = {
-    "real_metacontroller": "Metacontroller is in no package registry, so a machine may have no way to get it"
+    "real_metacontroller": "Metacontroller is in no package registry, so a machine may have no way to get it",
+    "small_disk": "only root may mount a file system, and in many containers not even root",
 }
 """Fixtures that may skip their tests even where nothing else may be skipped, and why."""
 

@@ -92,14 +92,14 @@ class SpooledBlobs:
         )
 
     def _following(self, request: Request, fetch: Fetch, cache: str) -> Answer:
-        file = fetch.follow()
-        if file is None or fetch.size is None:
+        file = fetch.follow(sized=request.range is not None)
+        if file is None:
             kept = self._kept(request, fetch.digest)
-            if kept is None:  # pushed out again at once
+            if kept is None:  # pushed out again at once, or damaged on the disk
                 raise StoreFull("the spool is too busy")
             return replace(kept, cache=cache)
         try:
-            span = span_of(request.range, fetch.size)
+            span = None if fetch.size is None else span_of(request.range, fetch.size)
             body = FollowingBody(fetch, file, span, lambda rest: self._rest(request, rest))
             body.begin()
         except RegistryError:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 from proxy.span import Span
 from proxy.stream import PIECE
 from registry.digest import Digest
-from registry.errors import RegistryError, StoreFull
+from registry.errors import Corrupt, RegistryError, StoreFull
 
 
 class Fetch:
@@ -29,16 +29,25 @@ class Fetch:
     # for the thread that fills it
 
     def answered(self, size: int | None, file: BinaryIO, written: int) -> None:
-        """Upstream sends: `size` bytes in all (None where it does not tell), `written` of them in `file` already."""
+        """The blob comes: `size` bytes in all (None while nobody tells), `written` of them in `file` already.
+
+        May be called again when another takes the transfer over; raises Corrupt when that is not the same file or size.
+        """
         with self._changed:
+            if self._file:
+                if self.size not in (None, size) or not os.path.sameopenfile(self._file.fileno(), file.fileno()):
+                    file.close()
+                    raise Corrupt(f"blob {self.digest} began to come as something else than it is now")
+                self._file.close()
             self.size, self._file, self._written = size, file, written
             self._changed.notify_all()
 
     def advanced(self, written: int) -> None:
         """There are `written` bytes in the file now."""
         with self._changed:
-            self._written = written
-            self._changed.notify_all()
+            if written != self._written:
+                self._written = written
+                self._changed.notify_all()
 
     def finished(self, size: int) -> None:
         """All bytes are proven and kept."""
@@ -60,13 +69,16 @@ class Fetch:
 
     # for those who follow
 
-    def follow(self) -> BinaryIO | None:
-        """Wait until upstream answered: the file that grows, for this caller to close; None when all of it is kept.
+    def follow(self, *, sized: bool) -> BinaryIO | None:
+        """Wait until the blob comes: the file that grows, for this caller to close; None when all of it is kept.
 
-        Without a size from upstream this waits for the end. Raises what the transfer failed with.
+        Who needs its size (`sized`) waits for the end where upstream does not tell it before. Raises what the transfer
+        failed with.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._finished or self._error or (self._file and self.size is not None))
+            self._changed.wait_for(
+                lambda: self._finished or self._error or (self._file and (self.size is not None or not sized))
+            )
             if self._error:
                 raise _fresh(self._error)
             if self._finished or self._file is None:
@@ -74,29 +86,34 @@ class Fetch:
             return os.fdopen(os.dup(self._file.fileno()), "rb", buffering=0)
 
     def beyond(self, position: int) -> int:
-        """Wait for bytes after `position`: how far they go. Raises what the transfer failed with."""
+        """Wait for bytes after `position`, or the end: how far they go. Raises what the transfer failed with."""
         with self._changed:
-            self._changed.wait_for(lambda: self._error or self._shown() > position)
+            self._changed.wait_for(lambda: self._error or self._finished or self._shown() > position)
             if self._error:
                 raise _fresh(self._error)
             return self._shown()
 
     def _shown(self) -> int:
-        if self._finished or self.size is None:
+        if self._finished:
             return self.size or 0
-        return min(self._written, self.size - 1)
+        written = self._written if self.size is None else min(self._written, self.size)
+        # While the size is not known, any byte may be the last.
+        return written - 1 if self.size in (None, written) else written
 
 
 class FollowingBody:
-    """A span of a blob, read from the file that grows.
+    """A span of a blob, read from the file that grows; all of it where its size is not known yet (`span` None).
 
     When the disk is full the rest comes from `through(span)`, straight from upstream.
     """
 
-    def __init__(self, fetch: Fetch, file: BinaryIO, span: Span, through: Callable[[Span], Iterator[bytes]]) -> None:
+    def __init__(
+        self, fetch: Fetch, file: BinaryIO, span: Span | None, through: Callable[[Span], Iterator[bytes]]
+    ) -> None:
         self._fetch = fetch
         self._file = file
-        self._span = span
+        self._at = span.start if span else 0
+        self._stop = span.stop if span else None
         self._through = through
         self._first: bytes | None = None
 
@@ -105,28 +122,32 @@ class FollowingBody:
 
         Later a reader only sees its connection close; but then it has some bytes, and comes back for the rest.
         """
-        if self._span.start < self._span.stop:
-            self._first = self._piece(self._span.start, self._span.stop)
+        if self._at != self._stop:
+            self._first = self._piece()
 
     def __iter__(self) -> Iterator[bytes]:
-        at, stop = self._span.start, self._span.stop
-        while at < stop:
-            piece, self._first = self._piece(at, stop) if self._first is None else self._first, None
+        while self._at != self._stop:
+            piece, self._first = self._piece() if self._first is None else self._first, None
             if not piece:
-                yield from self._through(Span(at, stop))
+                if self._stop is not None:
+                    yield from self._through(Span(self._at, self._stop))
                 return
-            at += len(piece)
+            self._at += len(piece)
             yield piece
 
     def close(self) -> None:
         self._file.close()
 
-    def _piece(self, at: int, stop: int) -> bytes:
+    def _piece(self) -> bytes:
+        """The next bytes; none at the end of a blob whose size was not known, or where they are on no disk."""
         try:
-            shown = self._fetch.beyond(at)
+            shown = self._fetch.beyond(self._at)
         except StoreFull:
+            if self._stop is None:  # nobody knows how much the rest is
+                raise
             return b""
-        return os.pread(self._file.fileno(), min(PIECE, shown - at, stop - at), at)
+        end = shown if self._stop is None else min(shown, self._stop)
+        return os.pread(self._file.fileno(), min(PIECE, end - self._at), self._at)
 
 
 def _fresh(error: RegistryError) -> RegistryError:

@@ -1,11 +1,14 @@
 """From upstream into the spool: what the thread of a fetch does."""
 
-from collections.abc import Iterator
+import os
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from proxy.breaker import Breakers
 from proxy.shield.fetch import Fetch
 from proxy.shield.spool import Spool
+from registry.blobs import Held
 from registry.blobstream import BlobStream
 from registry.client import Client
 from registry.digest import Digest
@@ -14,15 +17,22 @@ from registry.ingest import Ingest
 from registry.reference import Reference
 
 _MOST_REMEMBERED = 1024
+LOOK_EVERY = 0.03
+"""Seconds between two looks at what another process has written."""
+STALLED = 60.0
+"""Seconds without a byte from another process after which it is taken to hang, and upstream is asked past it."""
 
 
 class Filler:
     """Fills fetches, for many threads, each with a fetch of its own."""
 
-    def __init__(self, client: Client, spool: Spool, breakers: Breakers) -> None:
+    def __init__(
+        self, client: Client, spool: Spool, breakers: Breakers, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self._client = client
         self._spool = spool
         self._breakers = breakers
+        self._sleep = sleep
         self._too_large: dict[Digest, None] = {}
 
     def knows_too_large(self, digest: Digest) -> bool:
@@ -30,12 +40,21 @@ class Filler:
         return digest in self._too_large
 
     def fill(self, fetch: Fetch, reference: Reference) -> int:
-        """Bring the blob into the spool, resuming what an earlier fetch left; its size in bytes.
+        """Bring the blob into the spool, going on where an earlier fetch stopped; its size in bytes.
 
-        Raises StoreFull when the spool cannot take it, Corrupt (then nothing is kept), and what upstream says.
+        What is there already is proven; what another process brings now is followed, and taken over should that process
+        die. Raises StoreFull when the spool cannot take it, Corrupt (then nothing is kept), and what upstream says.
         """
+        found = self._spool.unproven(fetch.digest)
+        if found:
+            size = os.fstat(found.fileno()).st_size
+            fetch.answered(size, found, size)
+            with storing():
+                self._spool.prove(fetch.digest, found)
+            return size
         try:
-            with self._ingest(fetch.digest) as ingest:
+            self._show(fetch)
+            with self._lead(fetch) as ingest:
                 if not ingest.done:
                     with self._open(ingest, reference) as stream:
                         self._receive(fetch, ingest, stream)
@@ -43,9 +62,38 @@ class Filler:
         finally:
             self._spool.settled(fetch.digest)
 
-    def _ingest(self, digest: Digest) -> Ingest:
-        with storing():
-            return self._spool.ingest(digest)
+    def _show(self, fetch: Fetch) -> None:
+        """Let readers have what is there of the blob, once its size is known."""
+        size = self._spool.announced(fetch.digest) if fetch.size is None else None
+        if size is None:
+            return
+        with suppress(OSError):
+            file = self._spool.partial(fetch.digest).open("rb", buffering=0)
+            fetch.answered(size, file, min(os.fstat(file.fileno()).st_size, size))
+
+    def _lead(self, fetch: Fetch) -> Ingest:
+        """The right to write the blob, or the blob itself; until then what another process writes is followed."""
+        written, looks = 0, 0
+        while True:
+            try:
+                with storing():
+                    return self._spool.ingest(fetch.digest)
+            except Held:
+                self._sleep(LOOK_EVERY)
+            self._show(fetch)
+            before, written = written, self._written(fetch, written)
+            looks = 0 if written != before else looks + 1
+            if written < before or looks * LOOK_EVERY > STALLED:
+                raise StoreFull(f"another process does not bring blob {fetch.digest}")
+
+    def _written(self, fetch: Fetch, before: int) -> int:
+        try:
+            written = self._spool.partial(fetch.digest).stat().st_size
+        except OSError:  # it has just ended, one way or the other
+            return before
+        if fetch.size is not None:
+            fetch.advanced(min(written, fetch.size))
+        return written
 
     def _open(self, ingest: Ingest, reference: Reference) -> BlobStream:
         with self._breakers.guard(reference.host):
@@ -58,7 +106,8 @@ class Filler:
     def _receive(self, fetch: Fetch, ingest: Ingest, stream: BlobStream) -> None:
         self._admit(ingest, stream)
         with storing():
-            fetch.answered(stream.size, ingest.path.open("rb", buffering=0), ingest.offset)
+            file = ingest.path.open("rb", buffering=0)
+        fetch.answered(stream.size, file, ingest.offset)
         try:
             for piece in stream:
                 self._keep(ingest, piece)
@@ -70,8 +119,10 @@ class Filler:
             raise
 
     def _admit(self, ingest: Ingest, stream: BlobStream) -> None:
-        ingest.size = stream.size
-        if stream.size is None or self._spool.reserve(ingest.digest, stream.size):
+        if stream.size is None:
+            return
+        if self._spool.reserve(ingest.digest, stream.size, ingest.offset):
+            ingest.announce(stream.size)
             return
         if stream.size > self._spool.max_bytes:
             self._too_large = dict.fromkeys([*self._too_large, ingest.digest][-_MOST_REMEMBERED:])
@@ -81,7 +132,7 @@ class Filler:
     def _keep(self, ingest: Ingest, piece: bytes) -> None:
         with storing():
             ingest.write(piece)
-        if ingest.size is None and not self._spool.reserve(ingest.digest, ingest.offset):
+        if ingest.size is None and not self._spool.reserve(ingest.digest, ingest.offset, ingest.offset):
             raise StoreFull(f"blob {ingest.digest} has more bytes than the spool has room for")
 
 

@@ -26,7 +26,7 @@ def fetch(tmp_path: Path) -> Fetch:
 
 
 def body(fetch: Fetch, span: Span = Span(0, 10)) -> FollowingBody:  # noqa: B008  a frozen value
-    file = fetch.follow()
+    file = fetch.follow(sized=True)
     assert file
     return FollowingBody(fetch, file, span, lambda rest: iter([BLOB[rest.start : rest.stop].upper() + b"!"]))
 
@@ -68,7 +68,7 @@ def test_who_comes_too_late_is_told_how_it_ended(error: RegistryError) -> None:
     ended = Fetch(Digest.of(BLOB))
     ended.failed(error)
     with pytest.raises(type(error)):
-        ended.follow()
+        ended.follow(sized=True)
     kept = Fetch(Digest.of(BLOB))
     kept.finished(10)
-    assert kept.follow() is None
+    assert kept.follow(sized=True) is None

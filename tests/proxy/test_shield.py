@@ -236,10 +236,40 @@ def test_a_machine_without_a_thread_left_streams_through(
     assert [read(shield.fetch(blob_of(relay))) for _ in range(2)] == [BLOB, BLOB]
 
 
-def test_without_a_length_from_upstream_it_is_served_once_it_is_there(relay: Relay, tmp_path: Path) -> None:
-    relay.rule(faulty.chunked(), path=BLOBS)
-    answer = make(tmp_path).fetch(blob_of(relay))
-    assert (answer.length, read(answer)) == (len(BLOB), BLOB)
+def test_without_a_length_from_upstream_it_passes_as_it_comes_and_a_range_waits(relay: Relay, tmp_path: Path) -> None:
+    shield, go_on = make(tmp_path), threading.Event()
+    relay.rule(faulty.chunked(hold=go_on), path=BLOBS)
+    answer = shield.fetch(blob_of(relay))
+    pieces = iter(answer.body)
+    beginning = next(pieces)
+    with ThreadPoolExecutor(1) as pool:
+        ranged = pool.submit(shield.fetch, replace(blob_of(relay), range=ByteRange(-7)))
+        assert (answer.length, answer.status, ranged.done()) == (None, 200, False)
+        go_on.set()
+        assert beginning + b"".join(pieces) == BLOB
+        assert (ranged.result(10).length, read(ranged.result())) == (7, BLOB[-7:])
+    answer.body.close()
+    assert relay.count("GET", BLOBS) == 1
+    assert shield.fetch(blob_of(relay)).length == len(BLOB)
+
+
+def test_without_a_length_damage_is_still_never_complete(relay: Relay, tmp_path: Path) -> None:
+    shield = make(tmp_path)
+    relay.rule(faulty.chunked(spoil=len(BLOB) - 1), path=BLOBS)
+    received: list[bytes] = []
+    with pytest.raises(Corrupt):
+        received.extend(shield.fetch(blob_of(relay)).body)
+    assert len(b"".join(received)) < len(BLOB)
+    assert read(shield.fetch(blob_of(relay))) == BLOB
+
+
+def test_a_rest_that_upstream_does_not_give_alone_is_taken_from_the_whole(relay: Relay, tmp_path: Path) -> None:
+    with BlobFolder(tmp_path / "spool").ingest(DIGEST) as ingest:
+        ingest.write(BLOB[:200_000])
+    relay.rule(faulty.ignore_range(), path=BLOBS)
+    assert read(make(tmp_path).fetch(blob_of(relay))) == BLOB
+    assert relay.requests[0].headers.get("Range") == "bytes=200000-"
+    assert relay.count("GET", BLOBS) == 1
 
 
 def test_upstream_s_refusal_of_a_blob_is_told(relay: Relay, tmp_path: Path) -> None:

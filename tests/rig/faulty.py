@@ -379,17 +379,24 @@ def black_hole(relay: Relay) -> Fault:
     return fault
 
 
-def chunked(*, cut_after: int | None = None) -> Fault:
-    """Send the body in chunks, without a length; break off after `cut_after` bytes where that is given."""
+def chunked(*, cut_after: int | None = None, hold: threading.Event | None = None, spoil: int | None = None) -> Fault:
+    """Send the body in chunks, without a length.
+
+    Where given: break off after `cut_after` bytes; wait for `hold` after the first chunk; change byte `spoil`.
+    """
 
     def fault(exchange: Exchange) -> None:
         reply = exchange.fetch()
         headers = {name: value for name, value in reply.headers.items() if name.lower() != "content-length"}
         exchange.begin(reply.status, {**headers, "Transfer-Encoding": "chunked"})
         body = reply.body if cut_after is None else reply.body[:cut_after]
+        if spoil is not None:
+            body = body[:spoil] + bytes([body[spoil] ^ 0xFF]) + body[spoil + 1 :]
         for start in range(0, len(body), _PIECE):
             piece = body[start : start + _PIECE]
             exchange.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+            if hold and not start:
+                hold.wait(60)
         if cut_after is None:
             exchange.write(b"0\r\n\r\n")
         else:
