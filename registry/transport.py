@@ -20,10 +20,11 @@ from requests.utils import get_environ_proxies
 from registry.address import MAX_REDIRECTS, REDIRECTS, Address, endpoint, named, redirected, travelling
 from registry.authorization import Authorization, TokenQuestion
 from registry.credentials import Credentials
-from registry.errors import RegistryError, ServerFailure, TLSFailure
+from registry.errors import RateLimited, RegistryError, ServerFailure, TLSFailure
 from registry.failures import raise_for
 from registry.hosts import HostSettings, Timeouts, host_settings
 from registry.network import failure
+from registry.pauses import Pauses
 from registry.response import Response, TimedOut
 from registry.retries import NO_RETRIES, Retries
 from registry.tokens import Purpose, Tokens
@@ -67,7 +68,10 @@ class _Call:
 
 
 class Transport:
-    """Connections to all registries; threads share one. `settings` is asked for each host, so it may change."""
+    """Connections to all registries; threads share one. `settings` is asked for each host, so it may change.
+
+    With `pauses` a registry that said 429 is not asked before the time it named; until then RateLimited is raised.
+    """
 
     def __init__(
         self,
@@ -76,11 +80,13 @@ class Transport:
         timeouts: Timeouts = Timeouts(),  # noqa: B008  a frozen value
         retries: Retries = Retries(),  # noqa: B008  a frozen value
         user_agent: str = "kuik",
+        pauses: Pauses | None = None,
     ) -> None:
         self._settings = settings
         self._timeouts = timeouts
         self.retries = retries
         self._user_agent = user_agent
+        self._pauses = pauses
         self._adapter = HTTPAdapter(pool_connections=_HOSTS, pool_maxsize=CONNECTIONS)
         self._authorization = Authorization(self._ask, self._is_plain, Tokens())
 
@@ -109,11 +115,24 @@ class Transport:
         if any(name.lower() == "authorization" for name in call.headers):
             return retries.run(lambda: self._follow(call))
         purpose = Purpose(host, scope or "", credentials)
-        return retries.run(lambda: self._authorized(call, purpose))
+        return retries.run(lambda: self._unless_paused(call, purpose))
 
     def close(self) -> None:
         """Close the connections that are not in use."""
         self._adapter.close()
+
+    def _unless_paused(self, call: _Call, purpose: Purpose) -> Response:
+        """Ask, unless the registry asked whoever shows these credentials to come back later."""
+        if self._pauses is None:
+            return self._authorized(call, purpose)
+        self._pauses.check(purpose.host, purpose.credentials)
+        try:
+            response = self._authorized(call, purpose)
+        except RateLimited as error:  # its token server said so
+            self._pauses.note(purpose.host, purpose.credentials, error.retry_after)
+            raise
+        self._pauses.answered(purpose.host, purpose.credentials, response.status, response.headers)
+        return response
 
     def _authorized(self, call: _Call, purpose: Purpose) -> Response:
         header = self._authorization.known(purpose)

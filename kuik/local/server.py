@@ -29,6 +29,7 @@ from proxy.sources.stored import Stored
 from registry.blobs import BlobFolder
 from registry.client import Client
 from registry.layout import Layout
+from registry.pauses import Pauses
 from registry.transport import Transport, host_settings
 
 TOKEN = "KUIK_SHIELD_TOKEN"  # noqa: S105 - the name of the variable
@@ -62,7 +63,7 @@ class Serving:
 
     def _shield(self) -> Shield:
         agent = f"kuik/{__version__}"
-        transport = Transport(host_settings(self.plain_http), timeouts=TIMEOUTS, user_agent=agent)
+        transport = Transport(host_settings(self.plain_http), timeouts=TIMEOUTS, user_agent=agent, pauses=Pauses())
         client = Client(transport, Feed(self.feed).keyring)
         return Shield(client, open_spool(self.store, self.spool_size), anonymous=Client(transport))
 

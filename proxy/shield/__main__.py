@@ -13,6 +13,7 @@ from proxy.shield.origin import Shield
 from proxy.shield.spool import Spool
 from registry.blobs import BlobFolder
 from registry.client import Client
+from registry.pauses import Pauses
 from registry.transport import Retries, Transport, host_settings
 
 
@@ -31,7 +32,9 @@ def parser() -> argparse.ArgumentParser:
 
 def build(options: argparse.Namespace, shared: str) -> WSGIApplication:
     """The application that the options describe."""
-    transport = Transport(host_settings(options.plain_http), timeouts=TIMEOUTS, retries=Retries(attempts=2))
+    transport = Transport(
+        host_settings(options.plain_http), timeouts=TIMEOUTS, retries=Retries(attempts=2), pauses=Pauses()
+    )
     spool = Spool(BlobFolder(options.spool / "blobs"), options.spool_size)
     return create_app(Shield(Client(transport), spool, options.freshness), shared)
 

@@ -1,15 +1,17 @@
 """Blobs through the spool: one upstream fetch for all who want the same one, at the same time or later."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import closing
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
-from proxy.breaker import Breakers
 from proxy.errors import BlobUnknown
-from proxy.shield.damage import RecentDamage
+from proxy.path import Route
 from proxy.shield.fetch import Fetch, FollowingBody
 from proxy.shield.fill import Filler
+from proxy.shield.lately import ABSENCE, DAMAGE, Lately
+from proxy.shield.limits import Turns
 from proxy.shield.singleflight import SingleFlight
 from proxy.shield.spool import Spool
 from proxy.sources.message import BLOB_TYPE, Answer, Request
@@ -18,7 +20,7 @@ from proxy.span import ByteRange, Span, span_of
 from proxy.stream import FileBody, NoBody, PiecesBody
 from registry.client import Client
 from registry.digest import Digest
-from registry.errors import Corrupt, RegistryError, StoreFull, Unreachable
+from registry.errors import Corrupt, NotFound, RegistryError, StoreFull, Unauthorized, Unreachable
 from registry.reference import Reference
 from registry.verify import verified
 
@@ -26,29 +28,36 @@ HIT = "kuik-shield; hit"
 MISS = "kuik-shield; fwd=miss"
 COLLAPSED = "kuik-shield; fwd=miss; collapsed"
 BYPASS = "kuik-shield; fwd=bypass"
-FETCHES_AT_ONCE = 32
 
 
 class SpooledBlobs:
     """Blobs of all registries. Threads share it; every fetch runs in a thread of its own, whoever leaves."""
 
-    def __init__(self, client: Client, spool: Spool, breakers: Breakers) -> None:
+    def __init__(self, client: Client, spool: Spool, turns: Turns, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
         self._spool = spool
-        self._breakers = breakers
+        self._turns = turns
         self._upstream = Upstream(client)
         self._under_way: dict[Digest, Fetch] = {}
         self._lock = threading.Lock()
-        self._filler = Filler(client, spool, breakers)
-        self._slots = threading.BoundedSemaphore(FETCHES_AT_ONCE)
+        self._filler = Filler(client, spool, turns)
         self._sizes: SingleFlight[Reference, int | None] = SingleFlight()
-        self._damage = RecentDamage()
+        self._damage: Lately[Digest] = Lately(DAMAGE, clock)
+        self._absent: Lately[Route] = Lately(ABSENCE, clock)
 
     def fetch(self, request: Request, digest: Digest) -> Answer:
         """The answer to a GET or HEAD of a blob; raises RegistryError."""
         kept = self._kept(request, digest)
         if kept:
             return kept
+        self._absent.check(request.route)
+        try:
+            return self._asked(request, digest)
+        except (NotFound, Unauthorized) as error:
+            self._absent.note(request.route, error)
+            raise
+
+    def _asked(self, request: Request, digest: Digest) -> Answer:
         if request.is_head:
             return self._head(request, digest)
         if request.range and request.range.first > 0:  # a reader that comes back for the rest of damaged bytes
@@ -81,7 +90,7 @@ class SpooledBlobs:
         reference = request.route.reference
 
         def ask() -> int | None:
-            with self._breakers.guard(reference.host):
+            with self._turns.guard(reference.host):
                 return self._client.has_blob(reference, digest)
 
         size = self._sizes.do(reference, ask)
@@ -110,16 +119,18 @@ class SpooledBlobs:
 
     def _through(self, request: Request, digest: Digest) -> Answer:
         """Straight from upstream, where the spool has no room for the blob: nothing is kept."""
-        with self._breakers.guard(request.route.host):
-            answer = self._upstream.fetch(request)
-        if answer.span:
-            return replace(answer, cache=BYPASS)
-        body = PiecesBody(verified(answer.body, digest, answer.size), answer.body.close)
-        return replace(answer, body=body, cache=BYPASS)
+        with ExitStack() as opened:
+            opened.enter_context(self._turns.transfer(request.route.host))
+            with self._turns.guard(request.route.host):
+                answer = self._upstream.fetch(request)
+            opened.callback(answer.body.close)
+            pieces = answer.body if answer.span else verified(answer.body, digest, answer.size)
+            return replace(answer, body=PiecesBody(pieces, opened.pop_all().close), cache=BYPASS)
 
     def _rest(self, request: Request, span: Span) -> Iterator[bytes]:
         asked = replace(request, range=ByteRange(span.start, span.stop - 1))
-        answer = self._upstream.fetch(asked)
+        with self._turns.guard(request.route.host):
+            answer = self._upstream.fetch(asked)
         with closing(answer.body):
             if answer.span != span:
                 raise Unreachable(f"{request.route.host} does not continue in the middle of a blob")
@@ -143,8 +154,7 @@ class SpooledBlobs:
     def _run(self, fetch: Fetch, reference: Reference) -> None:
         outcome: int | RegistryError = Unreachable(f"the fetch of {reference} ended")
         try:
-            with self._slots:
-                outcome = self._filler.fill(fetch, reference)
+            outcome = self._filler.fill(fetch, reference)
         except RegistryError as error:
             outcome = error
         finally:  # whatever happened, nobody waits for ever

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from proxy.breaker import Breakers
 from proxy.shield.fetch import Fetch
+from proxy.shield.limits import Turns
 from proxy.shield.spool import Spool
 from registry.blobs import Held
 from registry.blobstream import BlobStream
@@ -26,12 +26,10 @@ STALLED = 60.0
 class Filler:
     """Fills fetches, for many threads, each with a fetch of its own."""
 
-    def __init__(
-        self, client: Client, spool: Spool, breakers: Breakers, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, client: Client, spool: Spool, turns: Turns, sleep: Callable[[float], None] = time.sleep) -> None:
         self._client = client
         self._spool = spool
-        self._breakers = breakers
+        self._turns = turns
         self._sleep = sleep
         self._too_large: dict[Digest, None] = {}
 
@@ -56,7 +54,7 @@ class Filler:
             self._show(fetch)
             with self._lead(fetch) as ingest:
                 if not ingest.done:
-                    with self._open(ingest, reference) as stream:
+                    with self._turns.transfer(reference.host), self._open(ingest, reference) as stream:
                         self._receive(fetch, ingest, stream)
                 return ingest.offset
         finally:
@@ -96,7 +94,7 @@ class Filler:
         return written
 
     def _open(self, ingest: Ingest, reference: Reference) -> BlobStream:
-        with self._breakers.guard(reference.host):
+        with self._turns.guard(reference.host):
             try:
                 return self._client.open_blob(reference, ingest.digest, ingest.offset)
             except Corrupt:  # more bytes are here than the blob has

@@ -3,14 +3,14 @@
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from registry.errors import NotFound, RateLimited, RegistryError, Unauthorized
+from registry.errors import NotFound, RegistryError, Unauthorized
 from registry.manifest import Descriptor
 
 DEFAULT_FRESHNESS = 60.0
 RETRY_AFTER_FAILURE = 10.0
 """Seconds for which a failed revalidation is not tried again, while the last answer is told."""
-REMEMBER_ABSENCE = 10.0
-"""Seconds for which upstream's 404, 401 or 429 is told again without asking."""
+REMEMBER_ABSENCE = 5.0
+"""Seconds for which upstream's 404 or 401 is told again without asking."""
 
 
 class Verdict(Enum):
@@ -54,6 +54,4 @@ def failed(before: TagState, error: RegistryError, now: float) -> TagState:
         return TagState(None, error, now + REMEMBER_ABSENCE)
     if before.descriptor:
         return replace(before, until=now + RETRY_AFTER_FAILURE)
-    if isinstance(error, RateLimited):
-        return TagState(None, error, now + min(error.retry_after or REMEMBER_ABSENCE, DEFAULT_FRESHNESS))
     return UNHEARD

@@ -5,12 +5,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from proxy.breaker import Breakers
 from proxy.shield.freshness import DEFAULT_FRESHNESS, UNHEARD, TagState, Verdict, failed, heard
+from proxy.shield.lately import ABSENCE, Lately
+from proxy.shield.limits import Turns
 from proxy.shield.singleflight import SingleFlight
 from proxy.shield.spool import Spool, read_all
 from registry.client import Client
-from registry.errors import Corrupt, RegistryError, Unsupported
+from registry.errors import Corrupt, NotFound, RegistryError, Unauthorized, Unsupported
 from registry.manifest import MAX_MANIFEST, Descriptor, Manifest, parse_manifest
 from registry.reference import Reference
 
@@ -24,19 +25,20 @@ class SpooledManifests:
         self,
         client: Client,
         spool: Spool,
-        breakers: Breakers,
+        turns: Turns,
         freshness: float = DEFAULT_FRESHNESS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._spool = spool
-        self._breakers = breakers
+        self._turns = turns
         self._freshness = freshness
         self._clock = clock
         self._tags: OrderedDict[Reference, TagState] = OrderedDict()
         self._lock = threading.Lock()
         self._asking: SingleFlight[Reference, TagState] = SingleFlight()
         self._getting: SingleFlight[Reference, Manifest] = SingleFlight()
+        self._absent: Lately[Reference] = Lately(ABSENCE, clock)
 
     def descriptor(self, reference: Reference, *, with_manifest: bool) -> Descriptor:
         """Where a tag points, not older than the freshness while upstream answers; raises RegistryError.
@@ -55,6 +57,7 @@ class SpooledManifests:
         kept = self._kept(reference)
         if kept:
             return kept, True
+        self._absent.check(reference)
         return self._getting.do(reference, lambda: self._get(reference)), False
 
     def peek(self, reference: Reference) -> TagState:
@@ -78,7 +81,7 @@ class SpooledManifests:
             if with_manifest and before.descriptor is None:
                 found = self._get(reference).descriptor
             else:
-                with self._breakers.guard(reference.host):
+                with self._turns.guard(reference.host):
                     found = self._client.head(reference)
         except RegistryError as error:
             state = self._remember(reference, failed(before, error, self._clock()))
@@ -88,8 +91,13 @@ class SpooledManifests:
         return self._remember(reference, heard(found, self._clock(), self._freshness))
 
     def _get(self, reference: Reference) -> Manifest:
-        with self._breakers.guard(reference.host):
-            manifest = self._client.manifest(reference)
+        try:
+            with self._turns.guard(reference.host):
+                manifest = self._client.manifest(reference)
+        except (NotFound, Unauthorized) as error:
+            if reference.digest:  # of a tag it is remembered with the rest of what is known of the tag
+                self._absent.note(reference, error)
+            raise
         self._spool.put(manifest.digest, manifest.raw)
         return manifest
 

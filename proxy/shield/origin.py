@@ -11,6 +11,7 @@ from proxy.shield.access import Access, AccessFacts
 from proxy.shield.blobs import HIT, MISS, SpooledBlobs
 from proxy.shield.facts import ImageFacts
 from proxy.shield.freshness import DEFAULT_FRESHNESS
+from proxy.shield.limits import Limits, Turns
 from proxy.shield.manifests import SpooledManifests
 from proxy.shield.spool import Spool
 from proxy.sources.message import Answer, Request, manifest_answer
@@ -24,6 +25,7 @@ class Shield:
 
     `client` has the credentials that upstream is asked with, `anonymous` has none (by default `client` itself is taken
     to have none). `freshness` is how many seconds a tag is told without asking again; `clock` is monotonic.
+    `limits` is asked for each registry.
     """
 
     name = "shield"
@@ -36,13 +38,14 @@ class Shield:
         clock: Callable[[], float] = time.monotonic,
         *,
         anonymous: Client | None = None,
+        limits: Callable[[str], Limits] = lambda _host: Limits(),
     ) -> None:
         self.spool = spool
-        self._breakers = Breakers(clock)
+        self.turns = Turns(Breakers(clock), limits)
         self._upstream = Upstream(client)
-        self._blobs = SpooledBlobs(client, spool, self._breakers)
-        self._manifests = SpooledManifests(client, spool, self._breakers, freshness, clock)
-        self._access = AccessFacts(anonymous or client, self._breakers, clock)
+        self._blobs = SpooledBlobs(client, spool, self.turns, clock)
+        self._manifests = SpooledManifests(client, spool, self.turns, freshness, clock)
+        self._access = AccessFacts(anonymous or client, self.turns, clock)
         self._facts = ImageFacts(self._access, self._manifests, clock)
 
     def peer(self, _request: Request, /) -> str:
@@ -56,7 +59,7 @@ class Shield:
             return self._blobs.fetch(request, digest)
         if request.kind is Kind.MANIFEST:
             return self._manifest(request)
-        with self._breakers.guard(request.route.host):
+        with self.turns.guard(request.route.host):
             return self._upstream.fetch(request)
 
     def access(self, reference: Reference) -> Access:

@@ -1,15 +1,15 @@
-"""What the shield remembers of damaged blobs."""
+"""What the shield remembers of what went wrong a moment ago."""
 
 import pytest
 
-from proxy.shield.damage import RecentDamage
+from proxy.shield.lately import Lately
 from registry.digest import Digest
 from registry.errors import Corrupt
 
 
 def test_damage_is_told_for_a_moment_and_of_that_blob_only() -> None:
     now = [0.0]
-    damage = RecentDamage(lambda: now[0], seconds=5)
+    damage: Lately[Digest] = Lately(5, lambda: now[0])
     bad, good = Digest.of(b"bad"), Digest.of(b"good")
     damage.note(bad, Corrupt("not what its digest says"))
     damage.check(good)
