@@ -1,18 +1,19 @@
-"""The chain of sources: whom to ask first, whom next, and how a broken transfer goes on elsewhere."""
+"""The chain of sources: whom to ask first, and whom next."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 from proxy.breaker import Breakers
+from proxy.continued import Continued, typed
 from proxy.errors import RangeNotSatisfiable, most_telling
 from proxy.path import Kind
 from proxy.patience import SECONDS, StillWaiting, patiently
 from proxy.recent import RecentManifests
 from proxy.sources.message import Answer, Request, Source
-from proxy.span import ByteRange, Span
-from proxy.stream import BytesBody, FileBody, NoBody, PiecesBody, cut
-from registry.errors import Corrupt, RegistryError, Unreachable
+from proxy.stream import BytesBody, FileBody, NoBody
+from registry.errors import RegistryError
+from registry.rendezvous import blob_key, manifest_key, ordered
 
 CACHE = "kuik"
 
@@ -21,8 +22,9 @@ CACHE = "kuik"
 class Chain:
     """Sources by what they are: `stores` hold copies, `shields` fetch from upstream for all, `upstreams` are upstream.
 
-    A tag may have moved, so a shield is asked first; a digest never does, so a store is. Where a store may have a
-    tag's copy, shields have `patience` seconds to say where it points now. Threads share one Chain.
+    A tag may have moved, so a shield is asked first; a digest never does, so a store is. Of several of a kind, all
+    proxies ask the same one first for the same thing, and the next where it is dead. Where a store may have a tag's
+    copy, shields have `patience` seconds to say where it points now. Threads share one Chain.
     """
 
     stores: Sequence[Source] = ()
@@ -34,10 +36,11 @@ class Chain:
 
     def order(self, request: Request) -> tuple[Source, ...]:
         """The sources in the order to ask them. Nobody here has a secret to ask upstream with."""
+        stores, shields = _ranked(self.stores, request), _ranked(self.shields, request)
         upstreams = () if request.route.private else self.upstreams
         if request.route.digest and request.kind is not Kind.REFERRERS:
-            return (*self.stores, *self.shields, *upstreams)
-        return (*self.shields, *self.stores, *upstreams)
+            return (*stores, *shields, *upstreams)
+        return (*shields, *stores, *upstreams)
 
     def fetch(self, request: Request) -> Answer:
         """The first answer there is; raises the most telling RegistryError when no source has one.
@@ -82,9 +85,9 @@ class Search:
         self._chain.recent.keep(self.request, answer)
         if isinstance(answer.body, (BytesBody, FileBody, NoBody)):
             return answer
-        continued = Continued(self, answer)
+        continued = Continued(answer, self.request, self.ask_next)
         continued.begin()
-        return replace(answer, body=PiecesBody(continued.pieces(), continued.close))
+        return replace(answer, body=continued)
 
     def ask_next(self, request: Request, because: RegistryError | None = None) -> Answer:
         """The answer of the next source that has one, `because` the last one broke; raises the most telling error."""
@@ -115,57 +118,11 @@ class Search:
         raise most_telling(self._local, self._remote)
 
 
-class Continued:
-    """The bytes of one blob from one source after another."""
-
-    def __init__(self, search: Search, answer: Answer) -> None:
-        self._search = search
-        self._size = answer.size
-        self._span = answer.span or (Span(0, answer.size) if answer.size is not None else None)
-        self._at = self._span.start if self._span else 0
-        self._body = answer.body
-        self._pieces = iter(answer.body)
-        self._first: bytes | None = None
-
-    def begin(self) -> None:
-        """Have the first piece at hand, so that a source that breaks at once is none; raises when no source is left."""
-        self._first = self._read()
-
-    def pieces(self) -> Iterator[bytes]:
-        """All bytes; raises RegistryError when they break off and no source is left."""
-        piece, self._first = self._first, None
-        while piece is not None:
-            yield piece
-            piece = self._read()
-
-    def close(self) -> None:
-        self._body.close()
-
-    def _read(self) -> bytes | None:
-        while True:
-            try:
-                piece = next(self._pieces, None)
-            except (RegistryError, OSError) as error:
-                self._body.close()
-                self._go_on(typed(error))
-            else:
-                self._at += len(piece or b"")
-                return piece
-
-    def _go_on(self, error: RegistryError) -> None:
-        """Take the rest from the next source; not after damage, as what was sent may be wrong already."""
-        span = self._span
-        if span is None or (isinstance(error, Corrupt) and self._at > span.start):
-            raise error
-        rest = replace(self._search.request, range=ByteRange(self._at, span.stop - 1))
-        answer = self._search.ask_next(rest, error)
-        self._body = answer.body
-        if answer.size != self._size:
-            answer.body.close()
-            raise Corrupt(f"{answer.source} has {answer.size} bytes of {rest.route}, not {self._size}") from error
-        self._pieces = cut(answer.body, 0 if answer.span else self._at, span.stop - self._at)
-
-
-def typed(error: RegistryError | OSError) -> RegistryError:
-    """A machine that is short of something, such as open files, is a source that does not answer."""
-    return error if isinstance(error, RegistryError) else Unreachable(f"this machine failed: {error.strerror or error}")
+def _ranked(replicas: Sequence[Source], request: Request) -> Sequence[Source]:
+    """Replicas by rendezvous; they are told apart by `host`, under which every caller knows them."""
+    if len(replicas) < 2:
+        return replicas
+    digest = request.route.digest
+    key = blob_key(digest) if digest and request.kind is Kind.BLOB else manifest_key(request.route.reference)
+    by_name = {str(getattr(source, "host", source.name)): source for source in replicas}
+    return [by_name[name] for name in ordered(by_name, key)]

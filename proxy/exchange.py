@@ -1,6 +1,7 @@
 """From an HTTP request to a source's answer and back, for proxy and shield alike, with a log line for each."""
 
 import logging
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -122,7 +123,7 @@ def _response(answer: Answer, line: Line) -> Response:
         wrap = http.environ.get("wsgi.file_wrapper")
         body = wrap(SendingFile(answer.body, done)) if wrap else Sending(answer.body, done)
     else:
-        body = Sending(answer.body, done)
+        body = Sending(answer.body, done, _client())
     return Response(body, answer.status, headers, direct_passthrough=True)
 
 
@@ -130,6 +131,12 @@ def _unforeseen(error: Exception) -> Response:
     """Flask would log the path as it is."""
     log.error("%s %s failed", http.method, shown(http.path), exc_info=error)
     return error_response(RegistryError("kuik failed to answer; its log says why"))
+
+
+def _client() -> socket.socket | None:
+    """The client's own socket, where gunicorn shows it and bytes go into it as they are."""
+    found = http.environ.get("gunicorn.socket")
+    return found if type(found) is socket.socket and http.environ.get("HTTP_VERSION") != "2" else None
 
 
 def _other_path(error: HTTPException) -> Response:

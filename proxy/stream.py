@@ -2,11 +2,14 @@
 
 import errno
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
+from proxy.outlet import ClientLeft, Outlet
 from proxy.span import Span
 from registry.errors import RegistryError, Unreachable
+from registry.response import Direct, Response
 
 PIECE = 256 * 1024
 """Bytes held for one stream at a time."""
@@ -64,14 +67,22 @@ class FileBody:
 
 
 class PiecesBody:
-    """Pieces that come from elsewhere, and what to close when they are no longer wanted."""
+    """Pieces that come from elsewhere, and what to close when they are no longer wanted.
 
-    def __init__(self, pieces: Iterable[bytes], close: Callable[[], None]) -> None:
+    Where they are all that `response` still has, who passes them on may take its `direct` way after a first piece.
+    """
+
+    def __init__(self, pieces: Iterable[bytes], close: Callable[[], None], response: Response | None = None) -> None:
         self._pieces = iter(pieces)
         self._close = close
+        self._response = response
 
     def __iter__(self) -> Iterator[bytes]:
         return self._pieces
+
+    def direct(self) -> Direct | None:
+        """The socket that holds the rest, where it is a plain one."""
+        return self._response.direct() if self._response else None
 
     def close(self) -> None:
         self._close()
@@ -90,17 +101,31 @@ def cut(pieces: Iterable[bytes], skip: int, length: int) -> Iterator[bytes]:
             return
 
 
+@runtime_checkable
+class Passing(Protocol):
+    """A body that can be passed on without Python seeing it, once its first piece was read."""
+
+    def pass_on(self, outlet: Outlet, /) -> Iterator[int]:
+        """Send all the rest; gives the bytes sent, move by move. Raises RegistryError and ClientLeft."""
+
+
 class Sending:
     """The iterable that a WSGI server sends; tells `done(sent, error)` exactly once how it ended.
+
+    The server sends the first piece, and its headers with it. The rest of a body that can be passed on then goes to
+    the client's socket directly, where that is given.
 
     A body that breaks off must look broken: the connection is cut, so that the client never takes what it has for
     all of it. To the server that is a connection reset, which it closes without another word.
     """
 
-    def __init__(self, body: Body, done: Callable[[int, RegistryError | None], None]) -> None:
+    def __init__(
+        self, body: Body, done: Callable[[int, RegistryError | None], None], client: socket.socket | None = None
+    ) -> None:
         self._body = body
         self._pieces = iter(body)
         self._done = done
+        self._outlet = Outlet(client) if client and isinstance(body, Passing) else None
         self._sent = 0
         self._error: RegistryError | None = None
         self._open = True
@@ -110,12 +135,21 @@ class Sending:
 
     def __next__(self) -> bytes:
         try:
+            if self._outlet and self._sent:
+                self._pass_on(self._outlet)
             piece = next(self._pieces)
         except RegistryError as error:
             self._error = error
             raise ConnectionResetError(errno.ECONNRESET, "the body broke off") from error
+        except ClientLeft as gone:
+            raise ConnectionResetError(errno.ECONNRESET, "the client left") from gone
         self._sent += len(piece)
         return piece
+
+    def _pass_on(self, outlet: Outlet) -> None:
+        assert isinstance(self._body, Passing)  # noqa: S101  as __init__ saw
+        for count in self._body.pass_on(outlet):
+            self._sent += count
 
     def close(self) -> None:
         if self._open:

@@ -1,6 +1,8 @@
 """What a registry answered: status and headers at once, the body as it comes."""
 
-from collections.abc import Iterator, Mapping
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -15,11 +17,28 @@ class TimedOut(Unreachable):
     """No answer within the timeout; asking the same host again would only wait as long again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """A body whose next bytes are in a plain socket and nowhere else: `left` bytes of it are still to come.
+
+    Whoever takes bytes from the socket says so by `taken(count)`; after the last one the connection serves the next
+    request. The socket does not block; who waits for it waits `timeout` seconds.
+    """
+
+    socket: socket.socket
+    left: int
+    timeout: float
+    taken: Callable[[int], None]
+
+
 class Body(Protocol):
     """The bytes still on the wire."""
 
     def read(self, size: int) -> bytes:
         """At least one byte and at most `size`, undecoded; b"" at the end. Raises Unreachable when it breaks."""
+
+    def direct(self) -> Direct | None:
+        """The way past Python, where there is one now."""
 
     def close(self) -> None:
         """Free the connection; unread bytes are lost."""
@@ -69,6 +88,13 @@ class Response:
                 raise Corrupt(f"{self.address.host} sent more than the {limit} bytes that kuik reads here")
             parts.append(piece)
         return b"".join(parts)
+
+    def direct(self) -> Direct | None:
+        """The socket that the rest of the body can be taken from, for who only passes it on.
+
+        None over TLS, in chunks, without a length, and before a piece was read. What was begun so is finished so.
+        """
+        return None if self._bodyless else self._body.direct()
 
     def beginning(self, limit: int) -> bytes:
         """Up to `limit` bytes of the body, whatever happens to the rest; then the answer is closed."""

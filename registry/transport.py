@@ -6,7 +6,6 @@ status into the error that it stands for.
 
 import ipaddress
 import logging
-import select
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -20,7 +19,7 @@ from requests.utils import get_environ_proxies
 from registry.address import MAX_REDIRECTS, REDIRECTS, Address, endpoint, named, redirected, travelling
 from registry.authorization import Authorization, TokenQuestion
 from registry.credentials import Credentials
-from registry.errors import RateLimited, RegistryError, ServerFailure, TLSFailure
+from registry.errors import RateLimited, ServerFailure, TLSFailure
 from registry.failures import raise_for
 from registry.hosts import HostSettings, Timeouts, host_settings
 from registry.network import failure
@@ -28,6 +27,7 @@ from registry.pauses import Pauses
 from registry.response import Response, TimedOut
 from registry.retries import NO_RETRIES, Retries
 from registry.tokens import Purpose, Tokens
+from registry.wire import Wire
 
 __all__ = [
     "NO_RETRIES",
@@ -190,7 +190,11 @@ class Transport:
         except OSError:
             raise TLSFailure(f"the CA file {settings.ca_file} for {host} cannot be read") from None
         return Response(
-            answer.status_code, answer.headers, _Wire(answer, host), method=call.method, address=call.address
+            answer.status_code,
+            answer.headers,
+            Wire(answer.raw, host, self._timeouts.read),
+            method=call.method,
+            address=call.address,
         )
 
     def _ask(self, question: TokenQuestion) -> Response:
@@ -212,49 +216,6 @@ class Transport:
     def _headers(self, headers: Mapping[str, str] | None) -> Mapping[str, str]:
         # Blobs are named by the digest of their bytes as stored, so nothing may compress them on the way.
         return {"User-Agent": self._user_agent, "Accept": "*/*", "Accept-Encoding": "identity", **(headers or {})}
-
-
-class _Wire:
-    """The body of an answer, as it comes from the socket."""
-
-    def __init__(self, answer: requests.Response, host: str) -> None:
-        self._answer = answer
-        self._host = host
-        self._broken: RegistryError | None = None
-
-    def read(self, size: int) -> bytes:
-        """Wait for some bytes, then take along what is there already: large pieces cost less all the way down."""
-        if self._broken:
-            raise self._broken
-        pieces = [self._next(size)]
-        room = size - len(pieces[0])
-        while pieces[-1] and room and self._more_is_there():
-            try:
-                pieces.append(self._next(room))
-            except RegistryError as error:
-                # What came before the break still counts.
-                self._broken = error
-                break
-            room -= len(pieces[-1])
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def _more_is_there(self) -> bool:
-        # What is there of a chunked answer may be only the end of a chunk, and reading on would wait for the next one.
-        if self._answer.raw.closed or self._answer.raw.chunked:
-            return False
-        poll = select.poll()
-        poll.register(self._answer.raw, select.POLLIN)
-        return bool(poll.poll(0))
-
-    def _next(self, size: int) -> bytes:
-        try:
-            return bytes(self._answer.raw.read1(size, decode_content=False) or b"")
-        except urllib3.exceptions.HTTPError as error:
-            timed_out = isinstance(error, urllib3.exceptions.TimeoutError)
-            raise failure(error, self._host, timed_out=timed_out) from None
-
-    def close(self) -> None:
-        self._answer.close()
 
 
 def _with_authorization(call: _Call, header: str | None) -> _Call:

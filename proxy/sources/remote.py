@@ -77,7 +77,7 @@ class Remote:
 def blob_answer(request: Request, response: Response) -> Answer:
     """The answer that a 200 or 206 of a blob means; a server that ignored the range is cut to it."""
     size, span = response.length, None
-    pieces = response.pieces(PIECE)
+    pieces, whole = response.pieces(PIECE), True
     if response.status == 206:
         found = parse_content_range(response.headers.get("Content-Range", ""))
         if found is None:
@@ -85,8 +85,8 @@ def blob_answer(request: Request, response: Response) -> Answer:
         span, size = found
     elif request.range and size is not None:
         span = request.range.within(size)
-        pieces = cut(pieces, span.start, span.length)
-    body: Body = NoBody() if request.is_head else PiecesBody(pieces, response.close)
+        pieces, whole = cut(pieces, span.start, span.length), False
+    body: Body = NoBody() if request.is_head else PiecesBody(pieces, response.close, response if whole else None)
     if request.is_head:
         response.close()
     return Answer(body, size, BLOB_TYPE, request.route.digest, span)

@@ -92,6 +92,24 @@ def test_any_error_of_a_source_leads_to_the_next(request_: Request, order: list[
     assert answer.cache == "kuik; fwd=miss; detail=upstream"
 
 
+def test_one_thing_is_asked_of_one_replica_and_of_the_next_where_that_is_dead() -> None:
+    stores = [Fake(f"registry-{number}") for number in range(3)]
+    blobs = [Request(Route("quay.io", "a", Kind.BLOB, str(Digest.of(bytes([number]))))) for number in range(30)]
+    orders = [Chain(stores).order(blob) for blob in blobs]
+    assert orders == [Chain(stores[::-1]).order(blob) for blob in blobs]
+    assert {order[0].name for order in orders} == {"registry-0", "registry-1", "registry-2"}
+    dead, *alive = orders[0]
+    assert isinstance(dead, Fake)
+    dead.fails = Unreachable("refused")
+    assert read(Chain(stores).fetch(blobs[0])) == BLOB
+    assert [isinstance(one, Fake) and len(one.asked) for one in (dead, *alive)] == [1, 1, 0]
+
+
+def test_a_tag_and_the_digest_behind_it_are_asked_of_the_same_shield() -> None:
+    shields = [Fake(f"shield-{number}") for number in range(4)]
+    assert Chain(shields=shields).order(A_TAG) == Chain(shields=shields).order(BY_DIGEST)
+
+
 def test_cache_status_says_where_from() -> None:
     assert Chain([Fake("registry")]).fetch(A_BLOB).cache == "kuik; hit; detail=registry"
 
@@ -126,13 +144,13 @@ def test_a_body_that_breaks_goes_on_from_the_next_source(breaks: int, wanted: By
     request = Request(A_BLOB.route, range=wanted)
     span = span_of(wanted, len(BLOB))
     first, second, third = Fake("one", breaks=breaks), Fake("two", breaks=5), Fake("three")
-    assert read(Chain([first, second, third]).fetch(request)) == BLOB[span.start : span.stop]
+    assert read(Chain([first], [second], [third]).fetch(request)) == BLOB[span.start : span.stop]
     assert second.asked[0].range == ByteRange(span.start + breaks, span.stop - 1)
     assert (first.closed, second.closed, third.closed) == (1, 1, 1)
 
 
 def test_a_body_that_breaks_everywhere_is_seen_to_break() -> None:
-    answer = Chain([Fake("one", breaks=200), Fake("two", breaks=200)]).fetch(A_BLOB)
+    answer = Chain([Fake("one", breaks=200)], [Fake("two", breaks=200)]).fetch(A_BLOB)
     with pytest.raises(Unreachable):
         read(answer)
 

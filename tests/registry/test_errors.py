@@ -36,6 +36,9 @@ class Bytes:
         piece, self.content = self.content[:size], self.content[size:]
         return piece
 
+    def direct(self) -> None:
+        """There is no socket."""
+
     def close(self) -> None:
         self.content = b""
 

@@ -1,0 +1,109 @@
+"""How a transfer that breaks goes on from the next source, before the client notices."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from proxy.outlet import Outlet
+from proxy.sources.message import Answer, Request
+from proxy.span import ByteRange, Span
+from proxy.stream import PiecesBody, cut
+from registry.errors import Corrupt, RegistryError, Unreachable
+from registry.response import Direct
+
+AskNext = Callable[[Request, RegistryError], Answer]
+"""Ask the sources that are left for a request, because of an error; raises RegistryError when none has it."""
+
+
+class Continued:
+    """The body of one answer, with what the next sources have where it breaks. `begin()` it before anything else."""
+
+    def __init__(self, answer: Answer, request: Request, ask_next: AskNext) -> None:
+        self._request = request
+        self._ask_next = ask_next
+        self._size = answer.size
+        self._span = answer.span or (Span(0, answer.size) if answer.size is not None else None)
+        self._at = self._span.start if self._span else 0
+        self._body = answer.body
+        self._pieces = iter(answer.body)
+        self._whole = True  # the pieces are all that the body has
+        self._first: bytes | None = None
+
+    def begin(self) -> None:
+        """Have the first piece at hand, so that a source that breaks at once is none; raises when no source is left."""
+        self._first = self._read()
+
+    def __iter__(self) -> Iterator[bytes]:
+        piece, self._first = self._first, None
+        while piece is not None:
+            yield piece
+            piece = self._read()
+
+    def pass_on(self, outlet: Outlet) -> Iterator[int]:
+        """Send all that is left after the first piece; raises RegistryError when no source has it, and ClientLeft."""
+        while True:
+            direct = self._direct()
+            if direct:
+                yield from self._move(direct, outlet)
+                continue
+            piece = self._read()
+            if piece is None:
+                return
+            outlet.send(piece)
+            yield len(piece)
+
+    def close(self) -> None:
+        self._body.close()
+
+    def _direct(self) -> Direct | None:
+        body, span = self._body, self._span
+        if not self._whole or span is None or not isinstance(body, PiecesBody):
+            return None
+        direct = body.direct()
+        return direct if direct and direct.left == span.stop - self._at else None
+
+    def _move(self, direct: Direct, outlet: Outlet) -> Iterator[int]:
+        try:
+            for count in outlet.pass_on(direct):
+                self._at += count
+                yield count
+        except RegistryError as error:
+            self._body.close()
+            self._go_on(error)
+        else:
+            self._pieces = iter(())
+
+    def _read(self) -> bytes | None:
+        while True:
+            try:
+                piece = next(self._pieces, None)
+            except (RegistryError, OSError) as error:
+                self._body.close()
+                self._go_on(typed(error))
+            else:
+                self._at += len(piece or b"")
+                return piece
+
+    def _go_on(self, error: RegistryError) -> None:
+        """Take the rest from the next source; not after damage, as what was sent may be wrong already."""
+        span = self._span
+        if span is None or (isinstance(error, Corrupt) and self._at > span.start):
+            raise error
+        rest = replace(self._request, range=ByteRange(self._at, span.stop - 1))
+        while True:
+            answer = self._ask_next(rest, error)
+            if answer.size != self._size:
+                answer.body.close()
+                raise Corrupt(f"{answer.source} has {answer.size} bytes of {rest.route}, not {self._size}") from error
+            begins = answer.span.start if answer.span else 0
+            if begins <= self._at:
+                break
+            answer.body.close()
+            error = Unreachable(f"{answer.source} does not continue in the middle of a blob")
+        self._body = answer.body
+        self._whole = answer.span == Span(self._at, span.stop)
+        self._pieces = iter(answer.body) if self._whole else cut(answer.body, self._at - begins, span.stop - self._at)
+
+
+def typed(error: RegistryError | OSError) -> RegistryError:
+    """A machine that is short of something, such as open files, is a source that does not answer."""
+    return error if isinstance(error, RegistryError) else Unreachable(f"this machine failed: {error.strerror or error}")

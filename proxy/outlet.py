@@ -1,0 +1,123 @@
+"""The client's socket, and how bytes get into it without passing through Python (splice(2))."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import select
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from registry.errors import Unreachable
+from registry.response import Direct, TimedOut
+
+PIPE_BYTES = 1 << 20
+"""What a pipe may hold: the system's limit for those who are not root (proc(5), pipe-max-size)."""
+
+_KEPT = 16
+
+
+class ClientLeft(Exception):
+    """The client closed its connection, so nobody wants the rest."""
+
+
+class Pipes:
+    """Pipes that are not in use, each of them empty; threads share it."""
+
+    def __init__(self) -> None:
+        self._idle: list[tuple[int, int]] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def one(self) -> Iterator[tuple[int, int]]:
+        """An empty pipe. Whoever leaves with an error may have left bytes in it, so it is not used again."""
+        pipe = self._take()
+        try:
+            yield pipe
+        except BaseException:
+            _close(pipe)
+            raise
+        with self._lock:
+            if len(self._idle) < _KEPT:
+                self._idle.append(pipe)
+                return
+        _close(pipe)
+
+    def _take(self) -> tuple[int, int]:
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        pipe = os.pipe()
+        with contextlib.suppress(OSError):  # a user may have only so many large pipes, and a small one does as well
+            fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        return pipe
+
+
+PIPES = Pipes()
+
+
+class Outlet:
+    """A client's plain, blocking socket, once the headers of an answer were written to it."""
+
+    def __init__(self, client: socket.socket, pipes: Pipes = PIPES) -> None:
+        self._client = client
+        self._pipes = pipes
+
+    def send(self, piece: bytes) -> None:
+        """Write bytes that Python holds; raises ClientLeft."""
+        try:
+            self._client.sendall(piece)
+        except OSError as error:
+            raise ClientLeft from error
+
+    def pass_on(self, direct: Direct) -> Iterator[int]:
+        """Move what is left of a body; gives the number of bytes that reached the client after each move.
+
+        Raises Unreachable when the body breaks off or is silent for its timeout, and ClientLeft. What was counted was
+        moved, and nothing else, so that another source can go on from there.
+        """
+        left = direct.left
+        with self._pipes.one() as (out, into):
+            while left:
+                count = _fill(direct, into, left)
+                left -= count
+                self._drain(out, count, more=left > 0)
+                direct.taken(count)
+                yield count
+
+    def _drain(self, out: int, count: int, *, more: bool) -> None:
+        flags = os.SPLICE_F_MOVE | (os.SPLICE_F_MORE if more else 0)
+        while count:
+            try:
+                count -= os.splice(out, self._client.fileno(), count, flags=flags)
+            except OSError as error:
+                raise ClientLeft from error
+
+
+def _fill(direct: Direct, into: int, left: int) -> int:
+    """Move what is there into the pipe, which is empty; wait where nothing is."""
+    while True:
+        try:
+            count = os.splice(direct.socket.fileno(), into, min(left, PIPE_BYTES), flags=os.SPLICE_F_MOVE)
+        except BlockingIOError:
+            _wait(direct)
+            continue
+        except OSError as error:
+            raise Unreachable(f"the connection broke: {os.strerror(error.errno or errno.EIO).lower()}") from error
+        if not count:
+            raise Unreachable(f"it broke off, {left} bytes before the end")
+        return count
+
+
+def _wait(direct: Direct) -> None:
+    poll = select.poll()
+    poll.register(direct.socket, select.POLLIN)
+    if not poll.poll(direct.timeout * 1000):
+        raise TimedOut(f"nothing came for {direct.timeout:.0f} s")
+
+
+def _close(pipe: tuple[int, int]) -> None:
+    for end in pipe:
+        os.close(end)
