@@ -23,6 +23,7 @@ from registry.credentials import Credentials
 from registry.digest import Digest
 from registry.errors import RegistryError
 from registry.manifest import Descriptor, Manifest, Platform
+from registry.own_registry import own_credentials
 from registry.proxied import proxied
 from registry.reference import InvalidReference, Reference
 from registry.targets import RegistryTarget
@@ -130,13 +131,14 @@ def _run(order: Order) -> dict[str, Any]:
 
 
 def _client(order: Order) -> Client:
-    """A client for the shield and the registries, which all take the token that kuik's components share."""
+    """A client for the shield, which takes the token that kuik's components share, and for the registries."""
     urls = (order.source, *order.targets)
     plain = {_host(url) for url in urls if url.startswith("http://")}
-    token = os.environ.get("KUIK_TOKEN", "")
-    credentials = (Credentials(registry_token=token),) if token else ()
+    shared = Credentials(registry_token=os.environ.get("KUIK_TOKEN", ""))
+    known = {_host(url): own_credentials(_host(url), os.environ) for url in order.targets}
+    known[_host(order.source)] = shared if shared.registry_token else None
     transport = Transport(host_settings(plain), timeouts=PATIENT, user_agent=f"kuik/{__version__}")
-    return Client(transport, lambda _reference: credentials)
+    return Client(transport, lambda reference: [one] if (one := known.get(reference.host)) else [])
 
 
 def _host(url: str) -> str:

@@ -1,7 +1,9 @@
 """`python -m proxy`: the node proxy."""
 
 import argparse
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 from wsgiref.types import WSGIApplication
@@ -14,6 +16,7 @@ from proxy.settings import TIMEOUTS, log_to_stderr, read_token
 from proxy.sources.remote import Remote
 from proxy.sources.upstream import Upstream
 from registry.client import Client
+from registry.own_registry import own_credentials
 from registry.transport import NO_RETRIES, HostSettings, Transport, host_settings
 
 
@@ -31,22 +34,23 @@ def parser() -> argparse.ArgumentParser:
 
 
 def build(options: argparse.Namespace) -> WSGIApplication:
-    """The application that the options describe; raises ValueError for a URL that is none."""
+    """The application that the options describe; raises ValueError for a URL that is none, or credentials likewise."""
     shared = read_token(options.shield_token_file)
-    registries = [_remote("registry", url, "") for url in options.registry]
-    shields = [_remote("shield", url, shared) for url in options.shield]
+    registries = [_remote("registry", url) for url in options.registry]
+    registries = [replace(one, credentials=own_credentials(one.host, os.environ)) for one in registries]
+    shields = [replace(_remote("shield", url), token=shared) for url in options.shield]
     direct = Transport(host_settings(options.plain_http), timeouts=TIMEOUTS, retries=NO_RETRIES)
     keys = KeyFiles(options.capability_keys) if options.capability_keys else no_keys
     return create_app(Chain(registries, shields, [Upstream(Client(direct))]), keys)
 
 
-def _remote(name: str, url: str, shared: str) -> Remote:
+def _remote(name: str, url: str) -> Remote:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.path not in ("", "/"):
         raise ValueError(f"--{name} {url!r}: write it as http://host:port or https://host:port")
     settings = HostSettings(plain_http=parts.scheme == "http")
     transport = Transport(lambda _host: settings, timeouts=TIMEOUTS, retries=NO_RETRIES)
-    return Remote(name, parts.netloc, transport, shared)
+    return Remote(name, parts.netloc, transport)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -8,6 +8,7 @@ from proxy.path import Kind
 from proxy.sources.message import BLOB_TYPE, Answer, Request, manifest_answer
 from proxy.span import parse_content_range
 from proxy.stream import PIECE, Body, BytesBody, NoBody, PiecesBody, cut
+from registry.credentials import Credentials
 from registry.digest import Digest, InvalidDigest
 from registry.errors import Corrupt, ServerFailure
 from registry.failures import raise_for
@@ -18,12 +19,16 @@ from registry.transport import Transport
 
 @dataclass(frozen=True)
 class Remote:
-    """Answers of the server at `host` (`name:port`); `token` is the one that kuik's components share."""
+    """Answers of the server at `host` (`name:port`).
+
+    A shield is shown `token`, the one that kuik's components share; a registry asks for `credentials` in its own way.
+    """
 
     name: str
     host: str
     transport: Transport
     token: str = field(default="", repr=False)
+    credentials: Credentials | None = field(default=None, repr=False)
 
     def peer(self, _request: Request, /) -> str:
         """The server."""
@@ -32,7 +37,13 @@ class Remote:
     def fetch(self, request: Request) -> Answer:
         """The answer; a blob's bytes come as they are read, anything else is read and checked at once."""
         response = self.transport.send(
-            request.method, self.host, request.route.path, headers=self._headers(request), params=dict(request.query)
+            request.method,
+            self.host,
+            request.route.path,
+            headers=self._headers(request),
+            params=dict(request.query),
+            credentials=self.credentials,
+            scope=_scope(request.route.path),
         )
         try:
             return self._answer(request, response)
@@ -72,6 +83,11 @@ class Remote:
         if digest and found != digest:
             raise Corrupt(f"{self.host} answered {request.route} with bytes that are not {digest}")
         return manifest_answer(request, Descriptor(media_type, found, len(raw)), raw)
+
+
+def _scope(path: str) -> str:
+    """The token scope of a path, which ends in a kind and a target: `/v2/<repository>/blobs/<digest>`."""
+    return f"repository:{path.removeprefix('/v2/').rsplit('/', 2)[0]}:pull"
 
 
 def blob_answer(request: Request, response: Response) -> Answer:
