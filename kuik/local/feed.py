@@ -36,9 +36,8 @@ class Knowledge:
             by_repository.setdefault(name, []).extend(configs[secret] for secret in secrets if secret in configs)
 
         def credentials(reference: Reference) -> tuple[Credentials, ...]:
-            found = by_repository.get(reference.name, ())
-            matched = [one for config in found for one in config.match(reference.host, reference.repository)]
-            return tuple(dict.fromkeys(matched))
+            joined = DockerConfig.joined(by_repository.get(reference.name, ()))
+            return joined.match(reference.host, reference.repository)
 
         return credentials
 

@@ -1,15 +1,12 @@
 """Pull secrets among the manifests: `kubernetes.io/dockerconfigjson` and the older `kubernetes.io/dockercfg`."""
 
 import base64
-import binascii
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kube.types import Object, part
 from kuik.local.workloads import DEFAULT_NAMESPACE
-from registry.credentials import DockerConfig
-
-_KEYS = {"kubernetes.io/dockerconfigjson": ".dockerconfigjson", "kubernetes.io/dockercfg": ".dockercfg"}
+from registry.credentials import CONFIG_KEYS, DockerConfig
 
 
 @dataclass(frozen=True)
@@ -25,29 +22,23 @@ def pull_secrets(manifests: Iterable[Object]) -> PullSecrets:
     configs: dict[str, str] = {}
     errors: list[str] = []
     for manifest in manifests:
-        field = _KEYS.get(str(manifest.get("type")))
-        if manifest["kind"] != "Secret" or field is None:
+        if manifest["kind"] != "Secret" or str(manifest.get("type")) not in CONFIG_KEYS:
             continue
         meta = manifest["metadata"]
         name = f"{meta.get('namespace') or DEFAULT_NAMESPACE}/{meta.get('name', '')}"
         try:
-            configs[name] = _config(manifest, field)
+            configs[name] = _config(manifest)
         except ValueError as error:
             errors.append(f"Secret {name}: {error}")
     return PullSecrets(configs, tuple(errors))
 
 
-def _config(secret: Object, field: str) -> str:
-    text = part(secret, "stringData").get(field)
+def _config(secret: Object) -> str:
+    """The config in one form, as it is told to the process that serves."""
+    read = DockerConfig.of_secret(secret)
+    key = CONFIG_KEYS[str(secret["type"])]
+    text = part(secret, "stringData").get(key)
     if text is None:
-        encoded = part(secret, "data").get(field)
-        if not isinstance(encoded, str):
-            raise ValueError(f"it has no data[{field!r}]")
-        try:
-            text = base64.b64decode(encoded, validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
-            raise ValueError(f"data[{field!r}] is not base64 of text") from None
-    if not isinstance(text, str):
-        raise ValueError(f"stringData[{field!r}] is not text")  # noqa: TRY004 -- one kind of error for one kind of input  # noqa: TRY004 - the secret is wrong, not the call
+        text = base64.b64decode(part(secret, "data")[key]).decode("utf-8", "replace")
     DockerConfig.parse(text)
-    return text
+    return str(text) if read.entries else "{}"

@@ -73,8 +73,8 @@ def test_tokens_of_a_login_are_kept() -> None:
         (["https://index.docker.io/v1/"], "docker.io/library/nginx", ["https://index.docker.io/v1/"]),
         (["docker.io"], "docker.io/library/nginx", ["docker.io"]),
         (["docker.io", "index.docker.io"], "docker.io/library/nginx", ["docker.io"]),
-        (["registry-1.docker.io"], "docker.io/team/app", ["registry-1.docker.io"]),
-        (["index.docker.io/team"], "docker.io/team/app", ["index.docker.io/team"]),
+        (["registry-1.docker.io"], "docker.io/team/app", []),
+        (["index.docker.io/team"], "docker.io/team/app", []),
         (["index.docker.io"], "quay.io/team/app", []),
         (
             ["123.dkr.ecr.eu-west-1.amazonaws.com"],
@@ -103,13 +103,155 @@ def test_matching(keys: list[str], image: str, expected: list[str]) -> None:
         ({"auths": {"r.io": {"auth": "topsecret!"}}}, "auths['r.io'].auth is not base64"),
         ({"auths": {"r.io": {"auth": "dG9wc2VjcmV0"}}}, "auths['r.io'].auth is not base64 of user:password"),
         ({"auths": {"r.io": {"username": 5}}}, "auths['r.io'].username is not text"),
-        ({"auths": {"https://[r.io": {"username": "u"}}}, "auths['https://[r.io']"),
         ("x" * (2 << 20), "larger than"),
     ],
 )
 def test_what_cannot_be_read_is_named_without_its_value(data: Any, said: str) -> None:
     with pytest.raises(InvalidDockerConfig) as error:
         DockerConfig.parse(data)
+    assert said in str(error.value)
+    assert "topsecret" not in str(error.value)
+
+
+# As kubelet 1.34 does it: pkg/credentialprovider, read there.
+KUBELET_MATCHES = [
+    # pattern, image, whether it matches
+    ("*.example.io", "a.example.io/x", True),
+    ("a.*.io", "a.example.io/x", True),
+    ("a.example.*", "a.example.io/x", True),
+    ("*-good.example.io", "very-good.example.io/x", True),
+    ("*-good.example.io", "bad.example.io/x", False),
+    ("*example.io", "example.io/x", True),
+    ("*example.io", "a.example.io/x", False),
+    ("*.*.example.io", "a.b.example.io/x", True),
+    ("*.*.example.io", "a.example.io/x", False),
+    ("*.example.io", "example.io/x", False),
+    ("a.*.io/foo", "a.example.io/foo/bar", True),
+    ("a.*.io/foo", "a.example.io/food/bar", True),  # a prefix of the text, not of the segments
+    ("a.*.io/foo", "a.example.io/fo", False),
+    ("a.example.io/foo/", "a.example.io/foo/bar", True),
+    ("*.example.io:1111/foo", "a.example.io:1111/foo/bar", True),
+    ("*.example.io:1111", "a.example.io:2222/foo", False),
+    ("*.example.io", "a.example.io:1111/foo", False),
+    ("*.example.io:1111", "a.example.io/foo", False),
+    ("a.example.io:", "a.example.io/foo", True),
+    ("https://*.example.io/v1/", "a.example.io/foo", True),
+    ("https://*.example.io/v2/", "a.example.io/foo", True),
+    ("https://a.example.io/v2/foo", "a.example.io/foo/bar", True),
+    ("https://a.example.io/v2", "a.example.io/foo", False),  # without the last slash it is a path
+    ("https://a.example.io/v2", "a.example.io/v2/foo", True),
+    ("https://a.example.io/*", "a.example.io/foo", False),  # no wildcards in paths
+    ("a.example.io/?x", "a.example.io/foo", True),  # a query is not looked at
+    ("user@a.example.io", "a.example.io/foo", True),
+    ("HTTPS://a.example.io", "a.example.io/foo", False),  # kubelet knows schemes in lower case alone
+    ("a.example.io:http", "a.example.io/foo", False),
+    ("[::1]:5000", "[::1]:5000/foo", True),
+    ("[::1]:5000", "[::1]:5001/foo", False),
+    ("[::1", "[::1]/foo", False),
+    ("", "a.example.io/foo", False),
+    ("https:///foo", "a.example.io/foo", False),
+    ("https://index.docker.io/v1/", "docker.io/library/nginx", True),
+    ("https://index.docker.io/v1/", "docker.io/team/app", True),
+    ("https://index.docker.io/v1/", "other.example.io/team/app", False),
+    ("https://index.docker.io/v1", "docker.io/team/app", False),
+    ("index.docker.io", "docker.io/team/app", True),
+    ("docker.io", "docker.io/team/app", True),
+    ("docker.io/team", "docker.io/team/app", True),
+    ("*.docker.io", "docker.io/team/app", False),
+    ("registry-1.docker.io", "docker.io/team/app", False),
+    # Here we differ: kubelet would give Docker Hub's password to a host without a dot, which is not Docker Hub.
+    ("https://index.docker.io/v1/", "localhost/team/app", False),
+    # And names of hosts are the same in any case: kuik's references have them in lower case.
+    ("A.Example.io", "a.example.io/foo", True),
+]
+
+
+@pytest.mark.parametrize(("pattern", "image", "matches"), KUBELET_MATCHES)
+def test_what_kubelet_matches(pattern: str, image: str, matches: bool) -> None:
+    host, _, repository = image.partition("/")
+    read = DockerConfig.parse({"auths": {pattern: {"username": "u", "password": "p"}}})
+    assert bool(read.match(host, repository)) is matches
+
+
+def test_several_that_match_are_tried_in_turn_the_more_specific_first_across_secrets() -> None:
+    one = config("r.io", "*.r.io/team", "r.io/team/app")
+    two = config("r.io/team", "r.io", "q.io")
+    assert users(DockerConfig.joined([one, two]).match("r.io", "team/app")) == [
+        "r.io/team/app",
+        "r.io/team",
+        "r.io",
+    ], "the same login is tried once"
+    other = DockerConfig.parse({"auths": {"r.io": {"username": "second", "password": "x"}}})
+    assert users(DockerConfig.joined([one, other]).match("r.io", "x")) == ["r.io", "second"]
+    assert users(DockerConfig.joined([other, one]).match("r.io", "x")) == ["second", "r.io"]
+    hub = DockerConfig.joined([config("https://index.docker.io/v1/"), config("docker.io/team")])
+    assert users(hub.match("docker.io", "team/app")) == ["docker.io/team"]
+    assert users(hub.match("docker.io", "library/nginx")) == ["https"]
+
+
+@pytest.mark.parametrize(
+    ("entry_", "expected"),
+    [
+        ({"auth": "Zm9vOmJhcg=="}, [Credentials("foo", "bar")]),
+        ({"auth": "Zm9vOmJhcg"}, [Credentials("foo", "bar")]),
+        ({"auth": "Zm9vOm\nJhcg==\n"}, [Credentials("foo", "bar")]),
+        ({"auth": "Zm9vOmJhcjpiYXo="}, [Credentials("foo", "bar:baz")]),
+        ({"username": "a", "password": "b", "auth": "Zm9vOmJhcg=="}, [Credentials("foo", "bar")]),
+        ({"Username": "foo", "PASSWORD": "bar"}, [Credentials("foo", "bar")]),
+        ({"username": "foo"}, [Credentials("foo")]),
+        ({"password": "bar"}, []),
+        ({"email": "foo@example.io"}, []),
+        (None, []),
+        ({"auth": "Zm9vOmJhcg==", "identitytoken": "i"}, [Credentials("foo", "bar"), Credentials(identity_token="i")]),
+        ({"auth": "Zm9vOg==", "identitytoken": "i"}, [Credentials(identity_token="i")]),
+        ({"username": "<token>", "identitytoken": "i"}, [Credentials(identity_token="i")]),
+        ({"registrytoken": "r"}, [Credentials(registry_token="r")]),
+    ],
+)
+def test_the_logins_of_an_entry_in_kubelet_s_order_and_then_tokens(entry_: Any, expected: list[Credentials]) -> None:
+    assert list(DockerConfig.parse({"auths": {"r.io": entry_}}).match("r.io", "a")) == expected
+
+
+def secret(kind: str, **data: str) -> dict[str, Any]:
+    encoded = {f".{key}": base64.b64encode(text.encode()).decode() for key, text in data.items()}
+    return {"type": f"kubernetes.io/{kind}", "data": encoded}
+
+
+ENTRIES = json.dumps({"r.io": {"username": "u", "password": "p"}})
+AUTHS = f'{{"auths": {ENTRIES}}}'
+
+
+@pytest.mark.parametrize(
+    ("found", "opens"),
+    [
+        (secret("dockerconfigjson", dockerconfigjson=AUTHS), True),
+        (secret("dockerconfigjson", dockerconfigjson=AUTHS.replace("auths", "Auths")), True),
+        (secret("dockercfg", dockercfg=ENTRIES), True),
+        (secret("dockerconfigjson", dockerconfigjson=ENTRIES), False),  # kubelet looks for auths in this type
+        (secret("dockercfg", dockercfg=AUTHS), False),
+        (secret("dockerconfigjson", dockerconfigjson="{}"), False),
+        ({"type": "kubernetes.io/dockercfg", "stringData": {".dockercfg": ENTRIES}}, True),
+    ],
+)
+def test_a_secret_s_type_says_what_is_in_it(found: dict[str, Any], opens: bool) -> None:
+    assert bool(DockerConfig.of_secret(found).match("r.io", "a")) is opens
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (secret("dockerconfigjson", dockercfg=ENTRIES), "no data['.dockerconfigjson']"),
+        (secret("basic-auth", dockercfg=ENTRIES), "no pull secret"),
+        ({"type": "kubernetes.io/dockercfg"}, "no data['.dockercfg']"),
+        ({"type": "kubernetes.io/dockercfg", "data": {".dockercfg": "topsecret!"}}, "not base64"),
+        ({"type": "kubernetes.io/dockercfg", "data": {".dockercfg": 7}}, "not text"),
+        (secret("dockercfg", dockercfg="topsecret"), "not valid JSON"),
+        ({}, "no pull secret"),
+    ],
+)
+def test_secrets_without_credentials_are_told_without_their_content(found: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidDockerConfig) as error:
+        DockerConfig.of_secret(found)
     assert said in str(error.value)
     assert "topsecret" not in str(error.value)
 
