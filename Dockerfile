@@ -23,6 +23,7 @@ COPY --from=build /opt/kuik /opt/kuik
 WORKDIR /app
 COPY registry registry
 COPY kube kube
+COPY telemetry telemetry
 COPY hooks hooks
 COPY proxy proxy
 COPY kuik kuik

@@ -1,3 +1,5 @@
 """kube-image-keeper: the composition root, the command line and local mode."""
 
-__version__ = "0.1.0"
+from telemetry.version import VERSION
+
+__version__ = VERSION

@@ -11,10 +11,12 @@ from wsgiref.types import WSGIApplication
 from proxy.app import create_app
 from proxy.capabilities import KeyFiles, no_keys
 from proxy.chain import Chain
+from proxy.record import SILENT, Recorder
 from proxy.server import THREADS, Server
 from proxy.settings import TIMEOUTS, log_to_stderr, read_token
 from proxy.sources.remote import Remote
 from proxy.sources.upstream import Upstream
+from proxy.telemetry import add_option, of_options
 from registry.client import Client
 from registry.own_registry import own_credentials
 from registry.transport import NO_RETRIES, HostSettings, Transport, host_settings
@@ -30,10 +32,11 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--capability-keys", type=Path, metavar="DIR", help="a folder with the keys current, previous")
     options.add_argument("--plain-http", action="append", default=[], metavar="HOST:PORT", help="upstream without TLS")
     options.add_argument("--threads", type=int, default=THREADS)
+    add_option(options, "127.0.0.1:7441")
     return options
 
 
-def build(options: argparse.Namespace) -> WSGIApplication:
+def build(options: argparse.Namespace, recorder: Recorder = SILENT) -> WSGIApplication:
     """The application that the options describe; raises ValueError for a URL that is none, or credentials likewise."""
     shared = read_token(options.shield_token_file)
     registries = [_remote("registry", url) for url in options.registry]
@@ -41,7 +44,7 @@ def build(options: argparse.Namespace) -> WSGIApplication:
     shields = [replace(_remote("shield", url), token=shared) for url in options.shield]
     direct = Transport(host_settings(options.plain_http), timeouts=TIMEOUTS, retries=NO_RETRIES)
     keys = KeyFiles(options.capability_keys) if options.capability_keys else no_keys
-    return create_app(Chain(registries, shields, [Upstream(Client(direct))]), keys)
+    return create_app(Chain(registries, shields, [Upstream(Client(direct))]), keys, recorder)
 
 
 def _remote(name: str, url: str) -> Remote:
@@ -61,7 +64,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         build(options)
     except ValueError as error:
         parser().error(str(error))
-    Server(options.listen or ["127.0.0.1:7439"], lambda: build(options), threads=options.threads).run()
+    told = of_options("proxy", options)
+
+    def load() -> WSGIApplication:
+        told.start()
+        return build(options, told.metrics)
+
+    Server(options.listen or ["127.0.0.1:7439"], load, threads=options.threads).tell(told.health).run()
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@ from flask import Flask
 from proxy.capabilities import Keys, check, no_keys
 from proxy.chain import Chain
 from proxy.exchange import serve_v2
+from proxy.record import SILENT, Recorder
 from proxy.sources.message import Answer, Request
 
 
-def create_app(chain: Chain, keys: Keys = no_keys) -> Flask:
+def create_app(chain: Chain, keys: Keys = no_keys, recorder: Recorder = SILENT) -> Flask:
     """The distribution API, read-only, over a chain of sources; safe to call after a fork, starts nothing.
 
     `keys` gives the keys of capabilities, which open what is private.
@@ -19,5 +20,5 @@ def create_app(chain: Chain, keys: Keys = no_keys) -> Flask:
         check(request.route, keys)
         return chain.fetch(request)
 
-    serve_v2(app, fetch)
+    serve_v2(app, fetch, recorder)
     return app

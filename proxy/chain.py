@@ -1,5 +1,6 @@
 """The chain of sources: whom to ask first, and whom next."""
 
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -61,8 +62,14 @@ class Chain:
     def _ask(self, source: Source, request: Request) -> Answer:
         peer = source.peer(request)
         about = request.route.host if peer != request.route.host else ""
-        with self.breakers.guard(peer, about) if peer else nullcontext():
-            answer = source.fetch(request)
+        begun = time.monotonic()
+        try:
+            with self.breakers.guard(peer, about) if peer else nullcontext():
+                answer = source.fetch(request)
+        except (RegistryError, OSError) as error:
+            request.story.refused(source.name, typed(error), time.monotonic() - begun)
+            raise
+        request.story.answered(source.name, time.monotonic() - begun)
         outcome = "hit" if source in self.stores else "fwd=miss"
         mine = f"{CACHE}; {outcome}; detail={source.name}"
         return replace(answer, cache=f"{answer.cache}, {mine}" if answer.cache else mine, source=source.name)
@@ -99,6 +106,7 @@ class Search:
             except RangeNotSatisfiable:  # it has the blob, so this is the answer
                 raise
             except StillWaiting as waiting:
+                request.story.too_slow(source.name, self._chain.patience)
                 self._late.append(waiting)
             except (RegistryError, OSError) as error:
                 (self._local if source in self._chain.stores else self._remote).append(typed(error))

@@ -20,6 +20,7 @@ class Continued:
     def __init__(self, answer: Answer, request: Request, ask_next: AskNext) -> None:
         self._request = request
         self._ask_next = ask_next
+        self._source = answer.source
         self._size = answer.size
         self._span = answer.span or (Span(0, answer.size) if answer.size is not None else None)
         self._at = self._span.start if self._span else 0
@@ -99,6 +100,8 @@ class Continued:
                 break
             answer.body.close()
             error = Unreachable(f"{answer.source} does not continue in the middle of a blob")
+        rest.story.went_on(self._source, answer.source, self._at, error)
+        self._source = answer.source
         self._body = answer.body
         self._whole = answer.span == Span(self._at, span.stop)
         self._pieces = iter(answer.body) if self._whole else cut(answer.body, self._at - begins, span.stop - self._at)

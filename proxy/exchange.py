@@ -1,23 +1,20 @@
-"""From an HTTP request to a source's answer and back, for proxy and shield alike, with a log line for each."""
+"""From an HTTP request to a source's answer and back, for proxy and shield alike, with an account of each."""
 
-import logging
 import socket
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from flask import Flask, Response, json
 from flask import request as http
 from werkzeug.exceptions import HTTPException
 
+from proxy.account import Account, log
 from proxy.errors import MethodRefused, NameUnknown, RangeNotSatisfiable, document, told_status
 from proxy.path import Kind, parse, shown
+from proxy.record import SILENT, Recorder
 from proxy.sources.message import Answer, Request
 from proxy.span import ByteRange
 from proxy.stream import FileBody, NoBody, Sending, SendingFile
 from registry.errors import NotFound, RegistryError, Unauthorized
-
-log = logging.getLogger("kuik.pull")
 
 API = {"Docker-Distribution-API-Version": "registry/2.0"}
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -25,11 +22,19 @@ _QUERY = ("n", "last", "artifactType")
 Fetch = Callable[[Request], Answer]
 
 
-def serve_v2(app: Flask, fetch: Fetch) -> None:
-    """Answer `/v2/...` of `app` by `fetch`; what is asked wrongly or cannot be had is told as the spec's JSON."""
+def serve_v2(app: Flask, fetch: Fetch, recorder: Recorder = SILENT) -> None:
+    """Answer `/v2/...` of `app` by `fetch`; what is asked wrongly or cannot be had is told as the spec's JSON.
+
+    `recorder` is told of every request.
+    """
 
     def answer(rest: str = "") -> Response:
-        return _exchange(f"/v2/{rest}", fetch)
+        account = Account(http.method, f"/v2/{rest}", recorder)
+        try:
+            return _exchange(account, fetch)
+        except BaseException:
+            account.failed()
+            raise
 
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = False
@@ -37,29 +42,6 @@ def serve_v2(app: Flask, fetch: Fetch) -> None:
         app.add_url_rule(rule, "v2", answer, methods=_METHODS, provide_automatic_options=False)
     app.register_error_handler(HTTPException, _other_path)
     app.register_error_handler(Exception, _unforeseen)
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """The log line of one request, written when its body was sent."""
-
-    what: str
-    begun: float
-
-    def answered(self, answer: Answer, sent: int, error: RegistryError | None) -> None:
-        """A source answered; `error` is what broke the body off, None also when the client left."""
-        source, seconds = answer.source or "here", time.monotonic() - self.begun
-        if error:
-            log.warning("%s: broken off after %d bytes from %s in %.3f s: %s", self.what, sent, source, seconds, error)
-            return
-        left = not isinstance(answer.body, NoBody) and answer.length is not None and sent < answer.length
-        told = f"{answer.status}, the client left after" if left else f"{answer.status},"
-        log.info("%s: %s %d bytes from %s in %.3f s (%s)", self.what, told, sent, source, seconds, answer.cache)
-
-    def refused(self, error: RegistryError) -> None:
-        """There is nothing to send."""
-        seconds = time.monotonic() - self.begun
-        log.warning("%s: %d after %.3f s: %s: %s", self.what, told_status(error), seconds, error.reason, error)
 
 
 def error_response(error: RegistryError, *, of_blob: bool = False) -> Response:
@@ -76,19 +58,21 @@ def error_response(error: RegistryError, *, of_blob: bool = False) -> Response:
     return response
 
 
-def _exchange(path: str, fetch: Fetch) -> Response:
-    line = Line(f"{http.method} {shown(path)!r}", time.monotonic())
+def _exchange(account: Account, fetch: Fetch) -> Response:
     of_blob = False
     try:
-        request = _request(path)
+        request = _request(account.path)
+        account.understood(request)
         if request.kind is Kind.BASE:
+            account.served_here()
             return Response("{}", headers=API, mimetype="application/json")
-        line, of_blob = Line(str(request), line.begun), request.kind is Kind.BLOB
+        of_blob = request.kind is Kind.BLOB
         answer = fetch(request)
     except RegistryError as error:
-        line.refused(error)
+        account.refused(error)
         return error_response(_for_a_mirror(error) if "ns" in http.args else error, of_blob=of_blob)
-    return _response(answer, line)
+    account.begins()
+    return _response(answer, account)
 
 
 def _for_a_mirror(error: RegistryError) -> RegistryError:
@@ -105,13 +89,13 @@ def _request(path: str) -> Request:
     return Request(route, http.method, wanted if route.kind is Kind.BLOB else None, query)
 
 
-def _response(answer: Answer, line: Line) -> Response:
+def _response(answer: Answer, account: Account) -> Response:
     headers = API | answer.http_headers()
     if answer.cache:
         headers["Cache-Status"] = answer.cache
 
     def done(sent: int, error: RegistryError | None) -> None:
-        line.answered(answer, sent, error)
+        account.answered(answer, sent, error)
 
     if isinstance(answer.body, NoBody):
         done(0, None)

@@ -6,6 +6,8 @@ from wsgiref.types import WSGIApplication
 
 from gunicorn.app.base import BaseApplication
 
+from telemetry.health import Health
+
 THREADS = 96
 """Requests at once; a thread is started only when a request finds no idle one."""
 
@@ -41,3 +43,19 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     def load(self) -> WSGIApplication:
         """gunicorn's own hook."""
         return self._load()
+
+    def tell(self, health: Health) -> "Server":
+        """Let `health` follow the worker's loop, which says `notify` at least once a second while it goes round."""
+
+        def watch(worker: Any) -> None:
+            notify = worker.notify
+
+            def beat() -> None:
+                notify()
+                health.beat()
+
+            worker.notify = beat
+            health.serving(lambda: not worker.alive)
+
+        self.cfg.set("post_worker_init", watch)
+        return self

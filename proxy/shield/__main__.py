@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from wsgiref.types import WSGIApplication
 
+from proxy.record import SILENT, Recorder
 from proxy.server import THREADS, Server
 from proxy.settings import TIMEOUTS, log_to_stderr, quantity, read_token
 from proxy.shield.app import create_app
 from proxy.shield.freshness import DEFAULT_FRESHNESS
 from proxy.shield.origin import Shield
 from proxy.shield.spool import Spool
+from proxy.telemetry import add_option, of_options
 from registry.blobs import BlobFolder
 from registry.client import Client
 from registry.pauses import Pauses
@@ -27,16 +29,17 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--plain-http", action="append", default=[], metavar="HOST:PORT", help="upstream without TLS")
     options.add_argument("--freshness", type=float, default=DEFAULT_FRESHNESS, metavar="SECONDS")
     options.add_argument("--threads", type=int, default=THREADS)
+    add_option(options, "127.0.0.1:7442")
     return options
 
 
-def build(options: argparse.Namespace, shared: str) -> WSGIApplication:
+def build(options: argparse.Namespace, shared: str, recorder: Recorder = SILENT) -> WSGIApplication:
     """The application that the options describe."""
     transport = Transport(
         host_settings(options.plain_http), timeouts=TIMEOUTS, retries=Retries(attempts=2), pauses=Pauses()
     )
     spool = Spool(BlobFolder(options.spool / "blobs"), options.spool_size)
-    return create_app(Shield(Client(transport), spool, options.freshness), shared)
+    return create_app(Shield(Client(transport), spool, options.freshness), shared, recorder)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -47,7 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not shared:
         parser().error("the shield needs a token: --token-file FILE or the variable KUIK_TOKEN")
     binds = options.listen or ["127.0.0.1:7440"]
-    Server(binds, lambda: build(options, shared), threads=options.threads).run()
+    told = of_options("shield", options)
+
+    def load() -> WSGIApplication:
+        told.start()
+        return build(options, shared, told.metrics)
+
+    Server(binds, load, threads=options.threads).tell(told.health).run()
 
 
 if __name__ == "__main__":

@@ -8,12 +8,13 @@ from flask import Flask, Response, jsonify, request
 
 from proxy.errors import Denied, NameInvalid, NameUnknown
 from proxy.exchange import error_response, serve_v2
+from proxy.record import SILENT, Recorder
 from proxy.shield.origin import Shield
 from proxy.sources.message import Answer, Request
 from registry.reference import InvalidReference, Reference
 
 
-def create_app(shield: Shield, token: str) -> Flask:
+def create_app(shield: Shield, token: str, recorder: Recorder = SILENT) -> Flask:
     """`/v2/<host>/<repository>/...`, `/facts/access?image=REF` and `/facts/image?image=REF` over `shield`.
 
     Every request must show the token: as Bearer, or as the password of any user, which is how a registry client that
@@ -45,7 +46,7 @@ def create_app(shield: Shield, token: str) -> Flask:
             raise NameUnknown("the shield takes no capabilities: the node proxy checks them")
         return shield.fetch(asked)
 
-    serve_v2(app, fetch)
+    serve_v2(app, fetch, recorder)
     return app
 
 

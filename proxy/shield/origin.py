@@ -8,7 +8,7 @@ from typing import Any
 from proxy.breaker import Breakers
 from proxy.path import Kind
 from proxy.shield.access import Access, AccessFacts
-from proxy.shield.blobs import HIT, MISS, SpooledBlobs
+from proxy.shield.blobs import BYPASS, COLLAPSED, HIT, MISS, SpooledBlobs
 from proxy.shield.facts import ImageFacts
 from proxy.shield.freshness import DEFAULT_FRESHNESS
 from proxy.shield.limits import Limits, Turns
@@ -18,6 +18,9 @@ from proxy.sources.message import Answer, Request, manifest_answer
 from proxy.sources.upstream import Upstream
 from registry.client import Client
 from registry.reference import Reference
+
+SOURCES = {HIT: "spool", MISS: "upstream", COLLAPSED: "collapsed", BYPASS: "bypass"}
+"""Where an answer came from, by what is said of it in `Cache-Status`."""
 
 
 class Shield:
@@ -54,6 +57,10 @@ class Shield:
 
     def fetch(self, request: Request) -> Answer:
         """The answer from the spool, from memory or from upstream; raises RegistryError."""
+        answer = self._fetch(request)
+        return replace(answer, source=SOURCES.get(answer.cache, "upstream"))
+
+    def _fetch(self, request: Request) -> Answer:
         digest = request.route.digest
         if request.kind is Kind.BLOB and digest:
             return self._blobs.fetch(request, digest)

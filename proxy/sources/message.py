@@ -7,6 +7,7 @@ from typing import Protocol
 
 from proxy.path import Kind, Route
 from proxy.span import ByteRange, Span, content_range
+from proxy.story import Story
 from proxy.stream import Body, BytesBody, NoBody
 from registry.digest import Digest
 from registry.manifest import Descriptor
@@ -16,12 +17,16 @@ BLOB_TYPE = "application/octet-stream"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One question: `method` is GET or HEAD; `range` counts for blobs only; `query` for tag lists and referrers."""
+    """One question: `method` is GET or HEAD; `range` counts for blobs only; `query` for tag lists and referrers.
+
+    `story` is what becomes of it, and is no part of the question.
+    """
 
     route: Route
     method: str = "GET"
     range: ByteRange | None = None
     query: Mapping[str, str] = field(default_factory=dict)
+    story: Story = field(default_factory=Story, compare=False, repr=False)
 
     @property
     def is_head(self) -> bool:

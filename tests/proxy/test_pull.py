@@ -12,14 +12,13 @@ from pathlib import Path
 import pytest
 
 from tests.rig import faulty, skopeo
-from tests.rig.components import TOKEN, Component, proxy, shield
+from tests.rig.components import AUTHORIZED, TOKEN, Component, proxy, shield
 from tests.rig.faulty import Relay
 from tests.rig.images import BuiltImage, image, multi_platform
 from tests.rig.processes import free_port, wait_until
 from tests.rig.upstream import Upstream
 
 MIB = 1 << 20
-AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 
 
 def largest(built: BuiltImage) -> tuple[str, bytes]:

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from tests.rig.numbers import Numbers
 from tests.rig.processes import free_port, listening, stop, wait_until
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "a-token-for-tests"
+AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 
 
 @dataclass
@@ -33,6 +35,11 @@ class Component:
     port: int = field(default_factory=free_port)
     process: "subprocess.Popen[bytes] | None" = None
     environment: dict[str, str] = field(default_factory=dict)
+    telemetry_port: int = field(default_factory=free_port)
+
+    @property
+    def _told(self) -> list[str]:
+        return ["--telemetry", f"127.0.0.1:{self.telemetry_port}"]
 
     @property
     def host(self) -> str:
@@ -43,7 +50,7 @@ class Component:
         return f"http://{self.host}"
 
     def start(self) -> Self:
-        command = [sys.executable, "-m", self.module, "--listen", self.host, *self.options]
+        command = [sys.executable, "-m", self.module, "--listen", self.host, *self._told, *self.options]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command,
@@ -69,9 +76,19 @@ class Component:
         self.process = None
         wait_until(lambda: not listening(self.port), f"{self.module} is dead")
 
-    def get(self, path: str, headers: dict[str, str] | None = None, method: str = "GET") -> Reply:
+    def tells(self, page: str) -> Reply:
+        """What its telemetry listener answers."""
+        return self.get(page, port=self.telemetry_port)
+
+    def numbers(self) -> Numbers:
+        """Its metrics now."""
+        return Numbers.parse(self.tells("/metrics").body.decode())
+
+    def get(
+        self, path: str, headers: dict[str, str] | None = None, method: str = "GET", port: int | None = None
+    ) -> Reply:
         """Ask it something; raises http.client.IncompleteRead when the body breaks off."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=30)
         try:
             connection.request(method, path, headers=headers or {})
             response = connection.getresponse()

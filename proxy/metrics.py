@@ -1,0 +1,81 @@
+"""The metrics of a component on the data path; docs/metrics.md says what each means."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from proxy.record import Exchange
+from proxy.story import NOT_ASKED
+
+_METHODS = ("GET", "HEAD")
+_FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_LONG = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+
+
+class PullMetrics:
+    """A Recorder for `component` (`proxy` or `shield`) whose numbers are in `registry`."""
+
+    def __init__(self, component: str, registry: CollectorRegistry) -> None:
+        self.component = component
+        self.registry = registry
+        name = f"kuik_{component}"
+        self._under_way = Gauge(f"{name}_requests_under_way", "Requests being answered now.", registry=registry)
+        self._requests = Counter(
+            f"{name}_requests_total",
+            "Requests answered, by who had the answer.",
+            ["method", "kind", "source", "outcome"],
+            registry=registry,
+        )
+        self._bytes = Counter(
+            f"{name}_served_bytes_total", "Bytes of bodies sent to clients.", ["kind", "source"], registry=registry
+        )
+        self._first = Histogram(
+            f"{name}_first_byte_seconds",
+            "Seconds from a request to the first byte of its answer.",
+            ["kind", "source"],
+            buckets=_FAST,
+            registry=registry,
+        )
+        self._whole = Histogram(
+            f"{name}_request_seconds",
+            "Seconds from a request to the last byte of its answer.",
+            ["kind"],
+            buckets=_LONG,
+            registry=registry,
+        )
+        self._waits = Histogram(
+            f"{name}_source_wait_seconds",
+            "Seconds that a source took to answer, or to refuse.",
+            ["source"],
+            buckets=_FAST,
+            registry=registry,
+        )
+        self._asked = Counter(
+            f"{name}_source_answers_total", "What sources said when asked.", ["source", "outcome"], registry=registry
+        )
+        self._resumed = Counter(
+            f"{name}_resumed_transfers_total",
+            "Transfers that broke in the middle and went on elsewhere.",
+            ["broken", "source", "reason"],
+            registry=registry,
+        )
+
+    def begun(self) -> None:
+        """See Recorder."""
+        self._under_way.inc()
+
+    def ended(self, exchange: Exchange) -> None:
+        """See Recorder."""
+        self._under_way.dec()
+        method = exchange.method if exchange.method in _METHODS else "other"
+        source = exchange.source or "none"
+        self._requests.labels(method, exchange.kind, source, exchange.outcome).inc()
+        if exchange.sent:
+            self._bytes.labels(exchange.kind, source).inc(exchange.sent)
+        if exchange.source:
+            self._first.labels(exchange.kind, source).observe(exchange.first)
+            self._whole.labels(exchange.kind).observe(exchange.whole)
+        for asked in exchange.asked:
+            self._asked.labels(asked.source, asked.outcome).inc()
+            if asked.outcome != NOT_ASKED:
+                self._waits.labels(asked.source).observe(asked.seconds)
+        for resumed in exchange.resumed:
+            self._resumed.labels(resumed.broken, resumed.source, resumed.outcome).inc()

@@ -1,0 +1,55 @@
+"""What proxy and shield tell whoever counts: plain data through a protocol, so that nothing here knows Prometheus."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from proxy.story import Asked, Resumed
+
+SERVED = "Served"
+CLIENT_LEFT = "ClientLeft"
+BROKEN_OFF = "BrokenOff"
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request from its first byte to the last of its answer.
+
+    `kind` is the path's word (`manifests`, `blobs`...), `base` for `/v2/` and `none` for what is no path of the API.
+    `outcome` is Served, ClientLeft, BrokenOff or the reason of an error. `source` is who answered, empty for nobody.
+    Times are in seconds from its begin: `first` until the answer began.
+    """
+
+    method: str
+    kind: str
+    source: str
+    outcome: str
+    sent: int
+    first: float
+    whole: float
+    tag: bool = False
+    asked: Sequence[Asked] = ()
+    resumed: Sequence[Resumed] = ()
+
+
+class Recorder(Protocol):
+    """Counts; threads call it, and it never raises."""
+
+    def begun(self) -> None:
+        """A request came; `ended` follows."""
+
+    def ended(self, exchange: Exchange) -> None:
+        """Its answer was sent, or not."""
+
+
+class Silent:
+    """Counts nothing."""
+
+    def begun(self) -> None:
+        """Nothing."""
+
+    def ended(self, exchange: Exchange) -> None:
+        """Nothing."""
+
+
+SILENT = Silent()

@@ -1,0 +1,3 @@
+"""The version of kuik, which every component tells."""
+
+VERSION = "0.1.0"

@@ -1,0 +1,86 @@
+"""What proxy and shield tell of themselves, after real pulls, equals what clients and upstream saw."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.rig import skopeo
+from tests.rig.components import AUTHORIZED, ROOT, Component, proxy
+from tests.rig.images import image, multi_platform
+from tests.rig.processes import free_port, wait_until
+from tests.rig.upstream import Upstream
+
+
+def settled(component: Component) -> None:
+    """Wait until every answer is counted; that happens right after its last byte."""
+    name = f"kuik_{'proxy' if component.module == 'proxy' else 'shield'}_requests_under_way"
+    wait_until(lambda: component.numbers().total(name) == 0, "no request is under way")
+
+
+@pytest.mark.needs("skopeo")
+def test_requests_and_bytes_are_those_that_clients_and_upstream_saw(
+    upstream: Upstream, a_shield: Component, a_proxy: Component, tmp_path: Path
+) -> None:
+    built = multi_platform("counted")
+    reference = a_proxy.image(upstream.push(built, "team/app", "1"))
+    upstream.forget_requests()
+    for turn in ("cold", "warm"):
+        assert skopeo.pull(reference, tmp_path / turn, "--all") == str(built.digest)
+    settled(a_proxy)
+    settled(a_shield)
+    front, behind = a_proxy.numbers(), a_shield.numbers()
+    blobs = sum(len(blob) for blob in built.blobs.values())
+    assert front.total("kuik_proxy_served_bytes_total", kind="blobs") == 2 * blobs
+    assert behind.total("kuik_shield_served_bytes_total", kind="blobs") == 2 * blobs
+    assert behind.total("kuik_shield_served_bytes_total", kind="blobs", source="upstream") == blobs
+    assert front.by("kuik_proxy_requests_total", "outcome", kind="blobs") == {"Served": 2 * len(built.blobs)}
+    assert behind.total("kuik_shield_requests_total", kind="blobs", source="spool") == len(built.blobs)
+    assert upstream.count("GET", "/blobs/") == len(built.blobs)
+    assert front.total("kuik_proxy_first_byte_seconds_count", kind="blobs") == 2 * len(built.blobs)
+
+
+def test_refusals_and_dead_sources_are_counted_by_their_reason(upstream: Upstream, tmp_path: Path) -> None:
+    built = image("counted-refusals")
+    upstream.push(built, "team/app", "1")
+    dead = f"http://127.0.0.1:{free_port()}"
+    component = proxy(tmp_path, "--registry", dead, "--shield", dead, "--plain-http", upstream.host).start()
+    try:
+        path = f"/v2/{upstream.host.replace(':', '__')}/team/app/manifests"
+        assert component.get(f"{path}/1").status == 200
+        assert component.get(f"{path}/none").status == 404
+        assert component.get("/v2/nothing").status == 404
+        assert component.get(f"{path}/1", method="BREW").status in (400, 405)
+        settled(component)
+        numbers = component.numbers()
+    finally:
+        component.stop()
+    assert numbers.by("kuik_proxy_requests_total", "outcome", kind="manifests") == {"Served": 1, "NotFound": 1}
+    assert numbers.by("kuik_proxy_source_answers_total", "outcome", source="shield") == {
+        "Unreachable": 1,
+        "NotAsked": 1,
+    }
+    assert numbers.total("kuik_proxy_requests_total", kind="none", source="none") >= 1
+    assert numbers.total("kuik_proxy_served_bytes_total", source="upstream") == len(built.raw)
+
+
+def test_a_component_is_ready_while_it_serves_and_says_who_it_is(a_shield: Component, a_proxy: Component) -> None:
+    for component in (a_shield, a_proxy):
+        for page in ("/healthz", "/readyz"):
+            assert component.tells(page).status == 200
+        assert b'"state": "serving"' in component.tells("/readyz").body
+        assert component.tells("/elsewhere").status == 404
+        assert component.get("/metrics", AUTHORIZED).status == 404
+
+
+def test_the_probe_asks_a_socket_file_that_no_other_process_has(tmp_path: Path) -> None:
+    address = f"unix:{tmp_path}/telemetry.sock"
+    component = proxy(tmp_path, "--telemetry", address).start()
+    command = [sys.executable, "-m", "telemetry.probe", address]
+    try:
+        wait_until(lambda: subprocess.run(command, cwd=ROOT, check=False).returncode == 0, "it is ready")
+    finally:
+        component.stop()
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert (done.returncode, address in done.stderr) == (1, True)
