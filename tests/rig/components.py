@@ -60,7 +60,7 @@ class Component:
                 env=os.environ | {"KUIK_TOKEN": TOKEN} | self.environment,
                 start_new_session=True,
             )
-        wait_until(lambda: listening(self.port), f"{self.module} listens")
+        wait_until(lambda: listening(self.port) and listening(self.telemetry_port), f"{self.module} listens")
         return self
 
     def stop(self) -> None:
