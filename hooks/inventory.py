@@ -56,6 +56,7 @@ class _Reading:
     settings: Settings
     patience: Patience
     uses: dict[str, _Use] = field(default_factory=dict)
+    unread: dict[str, str] = field(default_factory=dict)
     decided: dict[tuple[int, str], Decision] = field(default_factory=dict)
 
 
@@ -69,6 +70,7 @@ def customize(parent: Object) -> list[RelatedRule]:
 def sync(parent: Object, _children: Groups, seen: Observation) -> Desired:
     """The namespace's ImageInventory; it exists also where nothing is used, so that its absence is a fact.
 
+    A workload that cannot be read is named there, so that nothing expires for not being seen, and all others count.
     Raises Unreadable for a policy that no API server would have taken.
     """
     namespace = metadata(parent)["name"]
@@ -81,12 +83,22 @@ def sync(parent: Object, _children: Groups, seen: Observation) -> Desired:
         "apiVersion": API_VERSION,
         "kind": IMAGE_INVENTORY,
         "metadata": {"name": namespace, "labels": {"app.kubernetes.io/managed-by": "kube-image-keeper"}},
-        "spec": {"namespace": namespace, "images": [_entry(image, uses[image]) for image in sorted(uses)]},
+        "spec": {
+            "namespace": namespace,
+            "images": [_entry(image, uses[image]) for image in sorted(uses)],
+            **({"unreadable": _unreadable(reading.unread)} if reading.unread else {}),
+        },
     }
     return Desired(children=[inventory], resync_after=reading.patience.soonest)
 
 
+def _unreadable(unread: Mapping[str, str]) -> list[str]:
+    return [f"{user}: {unread[user]}"[:_MAX_MESSAGE] for user in sorted(unread)][:MAX_USERS]
+
+
 def _read(workload: Workload, reading: _Reading) -> None:
+    if workload.unread:
+        reading.unread.setdefault(workload.user, workload.unread)
     originals = originals_of(workload.pod)
     windows = _WINDOWS if is_windows(workload.spec) else None
     rules = _rules(workload, reading.policies)

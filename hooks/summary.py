@@ -66,18 +66,27 @@ def _is_used(image: Object) -> bool:
     return "unusedSince" not in part(image, "spec")
 
 
-def _held(parent: Object, found: Iterable[Condition], now: datetime) -> tuple[list[Condition], str, float]:
-    """The conditions to show, since when those that said otherwise are well, and the seconds until they will say so."""
-    conditions = list(found)
-    pending = [one for one in conditions if _recovers(parent, one)]
-    if not pending:
-        return conditions, "", 0.0
-    said = parse_time(part(parent, "status").get("recoveringSince"))
-    since = said or now
-    left = HELD - (now - since).total_seconds()
-    if left <= 0:
-        return conditions, "", 0.0
-    return [_as_before(parent, one) if one in pending else one for one in conditions], format_time(since), left
+def _held(
+    parent: Object, found: Iterable[Condition], now: datetime
+) -> tuple[list[Condition], Mapping[str, str], float]:
+    """The conditions to show; since when those that said otherwise are well; the seconds until one of them says so.
+
+    Each has a time of its own: one that flaps keeps no other from telling its good news.
+    """
+    before = part(part(parent, "status"), "recoveringSince")
+    shown: list[Condition] = []
+    since: dict[str, str] = {}
+    waits: list[float] = []
+    for one in found:
+        began = parse_time(before.get(one.type)) or now
+        left = HELD - (now - began).total_seconds()
+        if not _recovers(parent, one) or left <= 0:
+            shown.append(one)
+            continue
+        shown.append(_as_before(parent, one))
+        since[one.type] = format_time(began)
+        waits.append(left)
+    return shown, since, min(waits, default=0.0)
 
 
 def _recovers(parent: Object, found: Condition) -> bool:

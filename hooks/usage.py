@@ -7,7 +7,7 @@ from typing import Any
 from hooks.facts import Group, Secret
 from hooks.inventory import CACHE, IGNORE, MAX_USERS
 from hooks.retention import parse_duration
-from hooks.rules import images_of
+from hooks.rules import images_of, rules_of
 from hooks.terms import REFRESH_MODES, Refresh, Retention, Terms
 from hooks.waiting import DIRECT, PROXIED
 from kube.types import CLUSTER_CACHE_POLICY, Object, entries, metadata, part, texts
@@ -71,8 +71,9 @@ def usage(namespaces: Group, inventories: Group, policies: Group) -> Usage:
     for inventory in inventories.values():
         name = metadata(inventory)["name"]
         gaps.pop(name, None)
-        if not _read(inventory, found):
-            gaps[name] = "has an inventory that cannot be understood"
+        why = _read(inventory, found)
+        if why:
+            gaps[name] = why
     unreadable = tuple(sorted(_ahead_of_need(policies, found.uses)))
     return Usage(found.uses, gaps, frozenset(found.waits), frozenset(found.ignored - found.uses.keys()), unreadable)
 
@@ -80,6 +81,7 @@ def usage(namespaces: Group, inventories: Group, policies: Group) -> Usage:
 def _ahead_of_need(policies: Group, uses: dict[str, Use]) -> Iterator[str]:
     """Add the images that policies list; yields what is no image's name."""
     for policy in policies.values():
+        rules_of(policy, CLUSTER_CACHE_POLICY)  # where stage 1 cannot read it, the inventories are old: do nothing
         user = f"{CLUSTER_CACHE_POLICY}/{metadata(policy)['name']}"
         for image in images_of(policy, CLUSTER_CACHE_POLICY):
             try:
@@ -92,8 +94,8 @@ def _ahead_of_need(policies: Group, uses: dict[str, Use]) -> Iterator[str]:
                 use.total += 1
 
 
-def _read(inventory: Object, found: _Found) -> bool:
-    """Add what an inventory says; whether all of it was understood."""
+def _read(inventory: Object, found: _Found) -> str:
+    """Add what an inventory says; why it may not be all that is used, empty where it is."""
     spec = part(inventory, "spec")
     namespace = metadata(inventory)["name"]
     images = entries(spec, "images")
@@ -113,7 +115,10 @@ def _read(inventory: Object, found: _Found) -> bool:
             _add(found.uses.setdefault(image, Use()), namespace, entry)
         else:
             understood = False
-    return understood
+    if not understood:
+        return "has an inventory that cannot be understood"
+    unread = spec.get("unreadable")
+    return f"has a workload that cannot be read, {', '.join(texts(spec, 'unreadable')[:1])}" if unread else ""
 
 
 def _is_identity(image: str) -> bool:

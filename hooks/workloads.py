@@ -9,8 +9,11 @@ from hooks.facts import Groups
 from hooks.jobs import POD_LABELS
 from hooks.resources import CRON_JOB, DAEMON_SET, DEPLOYMENT, POD, POLICY, SERVICE_ACCOUNT, STATEFUL_SET
 from hooks.rules import images_of
+from hooks.shape import Path, misshapen
 from kube.types import Object, annotations, entries, labels, metadata, owner, part
 
+_TEMPLATE = ("spec", "template", "spec")
+_PATHS = {CRON_JOB: ("spec", "jobTemplate", *_TEMPLATE)}
 TEMPLATES = (DEPLOYMENT, STATEFUL_SET, DAEMON_SET, CRON_JOB)
 _OF_JOBS = frozenset({"copy", "rescue"})
 _FINISHED = frozenset({"Succeeded", "Failed"})
@@ -26,12 +29,14 @@ class Workload:
     """A pod, or the template of pods to come.
 
     `user` is its top controller, such as `Deployment/web`; `kind` is the controller's kind as policies name it.
+    `unread` is a field that cannot be read, so that images may be missed; empty where there is none.
     """
 
     user: str
     kind: str
     pod: Object
     secrets: tuple[str, ...]
+    unread: str = ""
 
     @property
     def spec(self) -> Object:
@@ -42,8 +47,8 @@ def workloads(related: Groups) -> Iterator[Workload]:
     """Everything in a namespace that uses images, or will."""
     accounts = {metadata(account)["name"]: account for account in related[SERVICE_ACCOUNT.group].values()}
     crons = {metadata(cron)["name"] for cron in related[CRON_JOB.group].values()}
-    for user, kind, pod in _pods(related, crons):
-        yield Workload(user[:_MAX_USER], kind, pod, _secrets(part(pod, "spec"), accounts))
+    for user, kind, pod, unread in _pods(related, crons):
+        yield Workload(user[:_MAX_USER], kind, pod, _secrets(part(pod, "spec"), accounts), unread)
     for policy in related[POLICY.group].values():
         listed = images_of(policy, POLICY.kind)
         spec = {"containers": [{"name": image, "image": image} for image in listed]}
@@ -54,15 +59,20 @@ def _user(kind: str, obj: Object) -> str:
     return f"{kind}/{metadata(obj)['name']}"
 
 
-def _pods(related: Groups, crons: set[str]) -> Iterator[tuple[str, str, Object]]:
+def _pods(related: Groups, crons: set[str]) -> Iterator[tuple[str, str, Object, str]]:
     for resource in TEMPLATES:
+        path = _PATHS.get(resource, _TEMPLATE)
         for obj in related[resource.group].values():
-            spec = part(obj, "spec")
-            holder = part(part(spec, "jobTemplate"), "spec") if resource is CRON_JOB else spec
-            yield _user(resource.kind, obj), resource.kind, part(holder, "template")
+            yield _user(resource.kind, obj), resource.kind, _template(obj, path), misshapen(obj, path)
     for pod in related[POD.group].values():
         if str(part(pod, "status").get("phase")) not in _FINISHED and not _copies(pod):
-            yield top_controller(pod, crons), owner_kind(pod), pod
+            yield top_controller(pod, crons), owner_kind(pod), pod, misshapen(pod, ("spec",))
+
+
+def _template(obj: Object, path: Path) -> Object:
+    for name in path[:-1]:
+        obj = part(obj, name)
+    return obj
 
 
 def _copies(pod: Object) -> bool:

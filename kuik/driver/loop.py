@@ -144,7 +144,7 @@ class Driver:
             return {}
         question = {"controller": {"metadata": {"name": controller.name}}, "parent": parent}
         groups: dict[str, dict[str, Object]] = {}
-        for rule in self._hooks.customize(controller.stage, question).get("relatedResources", ()):
+        for rule in _rules(self._hooks.customize(controller.stage, question)):
             resource = _resource(rule)
             found = groups.setdefault(resource.group, {})
             for obj in matching(self._objects, resource, rule):
@@ -157,6 +157,13 @@ def _resync(response: Mapping[str, Any]) -> float:
     if not isinstance(after, int | float):
         raise BadAnswer(f"resyncAfterSeconds: {after!r} is no number")
     return float(after)
+
+
+def _rules(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    rules = answer.get("relatedResources") if isinstance(answer, Mapping) else None
+    if not isinstance(rules, list):
+        raise BadAnswer("relatedResources: the hook's answer has no such list")
+    return rules
 
 
 def _resource(rule: dict[str, Any]) -> Resource:

@@ -8,8 +8,10 @@ from tests.cluster.conftest import install
 from tests.cluster.rig.control_plane import ControlPlane
 from tests.scenarios.cluster import Cluster
 from tests.scenarios.remote import Loop
+from tests.scenarios.test_cache import *  # noqa: F403 - the same scenarios, with the fixture below
 from tests.scenarios.test_doubt import doubt, life
-from tests.scenarios.test_images import *  # noqa: F403 - the same scenarios, with the fixture below
+from tests.scenarios.test_images import *  # noqa: F403
+from tests.scenarios.test_refresh import *  # noqa: F403
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -129,3 +130,56 @@ def test_no_malformed_pod_ends_it(part: str, field: str, odd: Any) -> None:
     pod[part] = {**pod[part], field: odd}
     other = {**pod, "metadata": {"name": "q", "namespace": "shop"}, "spec": {"containers": [{"image": "redis"}]}}
     assert "docker.io/library/redis:latest" in {entry["image"] for entry in inventory([pod, other])["spec"]["images"]}
+
+
+ODD: list[tuple[str, dict[str, Any], str]] = [
+    ("Pod", {}, "spec is no object"),
+    ("Pod", {"spec": None}, "spec is no object"),
+    ("Pod", {"spec": {}}, "spec.containers is no list"),
+    ("Pod", {"spec": {"containers": {}}}, "spec.containers is no list"),
+    ("Pod", {"spec": {"containers": ["nginx"]}}, "spec.containers[0] is no object"),
+    ("Pod", {"spec": {"containers": [{}, {"image": 5}]}}, "spec.containers[1].image is no text"),
+    ("Pod", {"spec": {"containers": [], "initContainers": "x"}}, "spec.initContainers is no list"),
+    ("Pod", {"spec": {"containers": [], "volumes": [{"image": "x"}]}}, "spec.volumes[0].image is no object"),
+    (
+        "Pod",
+        {"spec": {"containers": [], "volumes": [{"image": {"reference": []}}]}},
+        "spec.volumes[0].image.reference is no text",
+    ),
+    ("Deployment", {}, "spec is no object"),
+    ("Deployment", {"spec": {"template": "x"}}, "spec.template is no object"),
+    ("CronJob", {"spec": {"jobTemplate": []}}, "spec.jobTemplate is no object"),
+    (
+        "CronJob",
+        {"spec": {"jobTemplate": {"spec": {"template": {"spec": {"containers": [{"image": []}]}}}}}},
+        "spec.jobTemplate.spec.template.spec.containers[0].image is no text",
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "odd", "why"), ODD)
+def test_what_cannot_be_read_is_named_and_the_rest_counts(kind: str, odd: dict[str, Any], why: str) -> None:
+    version = {"Pod": "v1", "Deployment": "apps/v1", "CronJob": "batch/v1"}[kind]
+    workload = {"apiVersion": version, "kind": kind, "metadata": {"name": "odd", "namespace": "shop"}, **odd}
+    said = inventory([workload, pod_of("fine", "nginx")])
+    assert said["spec"]["unreadable"] == [f"{kind}/odd: {why}"]
+    assert [entry["image"] for entry in said["spec"]["images"]] == ["docker.io/library/nginx:latest"]
+    assert [str(error) for error in validate(said)] == []
+
+
+@pytest.mark.parametrize("spec", [{}, {"template": {}}, {"template": {"spec": {"containers": [{"name": "c"}]}}}])
+def test_what_the_api_lets_be_absent_is_not_used_and_no_trouble(spec: dict[str, Any]) -> None:
+    meta = {"name": "web", "namespace": "shop"}
+    said = inventory([{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec}])
+    assert said["spec"] == {"namespace": "shop", "images": []}
+
+
+def test_a_pod_that_has_ended_troubles_nobody() -> None:
+    ended = {**pod_of("ended", "nginx"), "spec": {"containers": 5}, "status": {"phase": "Succeeded"}}
+    assert inventory([ended])["spec"] == {"namespace": "shop", "images": []}
+
+
+def pod_of(name: str, image: str) -> dict[str, Any]:
+    meta = {"name": name, "namespace": "shop"}
+    spec = {"containers": [{"name": "c", "image": image}]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}

@@ -10,6 +10,7 @@ from tests.scenarios.hooks import Hooks
 
 DIGEST = "sha256:" + "ab" * 32
 COPIED = {"digest": DIGEST, "size": 4096, "platforms": ["linux/amd64"]}
+JOBS = "kuik-system"
 OURS = ("ImageCache", "ImageInventory", "CachedImage", "Job", "Role", "RoleBinding", "MutatingWebhookConfiguration")
 _PASSING = frozenset(
     {
@@ -61,8 +62,21 @@ class Cluster(ABC):
         """Have every stage called, whatever comes of it."""
 
     @abstractmethod
+    def change(self, obj: Object, change: Object) -> None:
+        """`kubectl patch` with a merge patch."""
+
+    @abstractmethod
+    def report(self, obj: Object, status: Object) -> None:
+        """Let an object have this status, as kubelet and Kubernetes' own controllers would write it."""
+
+    @abstractmethod
+    def end(self, job: Object, annotations: dict[str, str] | None = None, *, failed: bool = False) -> None:
+        """Let a Job annotate itself and end, as its program, kubelet and the Job controller do."""
+
     def finish(self, image: str, result: Object) -> None:
-        """Let the image's copy Job end with this result, as copy Job, kubelet and Job controller do."""
+        """Let the image's copy Job end with this result."""
+        (job,) = self.jobs(image)
+        self.end(job, {"kuik.dev/result": json.dumps(result)}, failed="reason" in result)
 
     def dump(self) -> dict[str, Any]:
         """Everything of ours without what differs from run to run, by kind and name; of Jobs what the stages said."""
@@ -89,6 +103,18 @@ class Cluster(ABC):
     def phase(self, image: str) -> str:
         """How the image stands; empty where nothing is said."""
         return str(((self.image(image) or {}).get("status") or {}).get("phase", ""))
+
+    def condition(self, name: str) -> tuple[str, str]:
+        """Status and reason of one of the ImageCache's conditions."""
+        status = (self.find("ImageCache", "default") or {}).get("status") or {}
+        found = [(one["status"], one["reason"]) for one in status.get("conditions", ()) if one["type"] == name]
+        return found[0] if found else ("", "")
+
+    def rescues(self) -> list[Object]:
+        """The rescue Jobs that are there to stay."""
+        named = {"app.kubernetes.io/component": "rescue"}.items()
+        jobs = [job for job in self.every("Job") if named <= (job["metadata"].get("labels") or {}).items()]
+        return [job for job in jobs if not job["metadata"].get("deletionTimestamp")]
 
     def jobs(self, image: str) -> list[Object]:
         """The copy Jobs of an image."""
@@ -121,8 +147,3 @@ def _scrubbed(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _scrubbed(inner) for name, inner in value.items() if name not in _PASSING}
     return [_scrubbed(inner) for inner in value] if isinstance(value, list) else value
-
-
-def result_note(result: Object) -> dict[str, str]:
-    """The annotation by which a copy Job tells how it ended."""
-    return {"kuik.dev/result": json.dumps(result)}

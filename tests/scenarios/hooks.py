@@ -1,28 +1,36 @@
 """The hooks in this process, with a clock of their own; they can be told to fail."""
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from io import BytesIO
 from typing import Any
 
 import orjson
 from werkzeug.serving import make_server
-from werkzeug.test import Client
+from werkzeug.test import Client, run_wsgi_app
 
 from hooks.app import create_app
-from hooks.facts import Context, Known, Questions, Settings
+from hooks.facts import Absent, Context, ImageFacts, Known, Questions, Settings, Unknown
 from hooks.observe import Observer
 from kube.types import Object
 from kuik.driver.troubles import HookFailed
 from registry.reference import InvalidReference, Reference
 from tests.rig.processes import free_port
 
-Fault = Callable[[bytes], bytes | tuple[int, bytes]]
-"""Gets a request's body; gives another one, or the answer at once."""
+Answer = tuple[int, bytes]
+"""An answer's status and body."""
+
+Fault = Callable[[bytes, Callable[[bytes], Answer]], Answer]
+"""Gets a request's body, and who would answer it rightly; gives the answer that callers meet instead."""
+
+
+Parent = tuple[str, str]
+"""A stage, and the name of one of its parents."""
 
 
 class Clock:
@@ -36,11 +44,21 @@ class Clock:
         return self._base() + self.ahead
 
 
+@dataclass
+class World:
+    """What the hooks' edge finds out besides what it is sent: a scenario changes it."""
+
+    authority: Known[str] | Absent | Unknown = field(default_factory=Absent)
+    images: dict[str, ImageFacts] = field(default_factory=dict)
+    """What the shield knows, by the image's name in its CachedImage."""
+
+
 class _Edge(Observer):
     """The hooks' edge with another clock, which sees the pods that a test's cluster has."""
 
     def __init__(self, clock: Clock, pods: Callable[[], Iterable[Object]]) -> None:
-        super().__init__(Settings())
+        super().__init__(Settings(), authority=lambda: self.world.authority)
+        self.world = World()
         self._clock = clock
         self._pods = pods
 
@@ -49,6 +67,8 @@ class _Edge(Observer):
 
     def gather(self, questions: Questions, context: Context) -> Context:
         context = super().gather(questions, context)
+        if questions.image:
+            context = replace(context, image=self.world.images.get(questions.image, ImageFacts()))
         return replace(context, in_use=Known(_in_use(self._pods()))) if questions.pods else context
 
 
@@ -57,23 +77,56 @@ class Hooks:
 
     def __init__(self, clock: Clock, pods: Callable[[], Iterable[Object]]) -> None:
         self.clock = clock
-        self._app = create_app(_Edge(clock, pods))
+        self._edge = _Edge(clock, pods)
+        self._app = create_app(self._edge)
         self._client = Client(self)
         self.fault: Fault | None = None
-        self.calls: Counter[str] = Counter()
+        self.calls: Counter[Parent] = Counter()
+        """How often each parent was asked about, whatever came of it."""
+        self.resyncs: dict[Parent, datetime] = {}
+        """When parents asked to be synced again, by the clock, as their last answers say."""
         self._counting = threading.Lock()
 
+    @property
+    def world(self) -> World:
+        """What the edge finds out."""
+        return self._edge.world
+
+    def begin(self) -> None:
+        """As if nothing had been before."""
+        self.fault = None
+        self.clock.ahead *= 0
+        self._edge.world = World()
+        self.resyncs.clear()
+
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        path = environ["PATH_INFO"]
+        parent = _parent(path, body)
         with self._counting:
-            self.calls[environ["PATH_INFO"]] += 1
-        if self.fault:
-            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-            changed = self.fault(body)
-            if isinstance(changed, tuple):
-                start_response(f"{changed[0]} as told", [("Content-Length", str(len(changed[1])))])
-                return [changed[1]]
-            environ = {**environ, "wsgi.input": BytesIO(changed), "CONTENT_LENGTH": str(len(changed))}
-        return self._app(environ, start_response)
+            self.calls[parent] += 1
+
+        def ask(changed: bytes) -> Answer:
+            asked = {**environ, "wsgi.input": BytesIO(changed), "CONTENT_LENGTH": str(len(changed))}
+            found, status, _headers = run_wsgi_app(self._app, asked, buffered=True)
+            return int(status.partition(" ")[0]), b"".join(found)
+
+        status, answer = self.fault(body, ask) if self.fault else ask(body)
+        if path.startswith("/sync/"):
+            self._note(parent, answer if status == 200 else b"{}")
+        headers = [("Content-Length", str(len(answer))), ("Content-Type", "application/json")]
+        start_response(f"{status} as told", headers)
+        return [answer]
+
+    def _note(self, parent: Parent, answer: bytes) -> None:
+        try:
+            after = orjson.loads(answer).get("resyncAfterSeconds") or 0
+        except (ValueError, AttributeError):
+            after = 0
+        with self._counting:
+            self.resyncs.pop(parent, None)
+            if after:
+                self.resyncs[parent] = self.clock.now() + timedelta(seconds=after)
 
     @contextmanager
     def failing(self, fault: Fault) -> Any:
@@ -87,6 +140,7 @@ class Hooks:
     def serve(self) -> tuple[str, Callable[[], None]]:
         """Answer on a loopback port: its URL, and what ends it."""
         port = free_port()
+        logging.getLogger("werkzeug").setLevel(logging.WARNING)
         server = make_server("127.0.0.1", port, self, threaded=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         return f"http://127.0.0.1:{port}", server.shutdown
@@ -106,6 +160,13 @@ class Hooks:
         except ValueError as error:
             raise HookFailed(f"{path}: the answer is no JSON") from error
         return answer
+
+
+def _parent(path: str, body: bytes) -> Parent:
+    """Whom a request is about: its stage and the parent's name."""
+    request = orjson.loads(body)
+    named = request.get("parent") or request.get("object")
+    return path.rpartition("/")[2], str(named["metadata"]["name"])
 
 
 def _in_use(pods: Iterable[Object]) -> frozenset[str]:

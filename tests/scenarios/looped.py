@@ -8,17 +8,21 @@ from typing import Any
 
 from kube.paths import KINDS
 from kube.schema import defaulted, validate
-from kube.types import API_VERSION, Key, Object, format_time
+from kube.types import API_VERSION, CACHE_LABEL, Key, Object, format_time
 from kuik.driver.apply import applied, remembering
 from kuik.driver.controllers import load
 from kuik.driver.loop import Driver
 from kuik.driver.objects import Objects, Shelf, Store
 from kuik.driver.troubles import SyncsFailed
-from tests.scenarios.cluster import Cluster, result_note
+from tests.cluster.rig.workloads import namespace
+from tests.scenarios.cluster import JOBS, Cluster
 from tests.scenarios.hooks import Clock, Hooks
 
 NAME_LABEL = "kubernetes.io/metadata.name"
 SOON = timedelta(seconds=5)
+RESYNC = 600
+"""Seconds after which Metacontroller syncs every parent anew: the controllers' resyncPeriodSeconds."""
+
 _MAX_ROUNDS = 100
 
 
@@ -75,6 +79,8 @@ class Looped(Cluster):
 
     def advance(self, seconds: float) -> None:
         self.clock.ahead += timedelta(seconds=seconds)
+        if seconds >= RESYNC:
+            self.start()  # which syncs every parent anew, as Metacontroller does after that time
 
     def settle(self) -> None:
         self._rest()
@@ -151,7 +157,7 @@ class Memory(Looped):
         self.shelf = self._objects = _Counted(self.clock, self.cut)
         self.hooks = Hooks(self.clock, lambda: self.every("Pod"))
         self.start()
-        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kuik-system"}})
+        self.apply(namespace(JOBS, **{CACHE_LABEL: "false"}))
 
     @property
     def store(self) -> Store:
@@ -177,15 +183,26 @@ class Memory(Looped):
         else:
             objects.delete(key)
 
-    def finish(self, image: str, result: Object) -> None:
-        (job,) = self.jobs(image)
-        ended = {"type": "Failed" if "reason" in result else "Complete", "status": "True"}
-        meta = job["metadata"]
-        noted = {**(meta.get("annotations") or {}), **result_note(result)}
-        objects = self._objects
-        objects.put({**job, "metadata": {**meta, "annotations": noted}})
-        moment = format_time(self.clock.now())
-        objects.put_status(Key.of(job), {"conditions": [{**ended, "lastTransitionTime": moment}]})
+    def change(self, obj: Object, change: Object) -> None:
+        seen = self._objects.get(Key.of(obj))
+        assert seen, f"{obj['kind']} {obj['metadata']['name']} is not there"
+        self._objects.put(_merged(seen, change))
+
+    def report(self, obj: Object, status: Object) -> None:
+        self._objects.put_status(Key.of(obj), status)
+
+    def end(self, job: Object, annotations: dict[str, str] | None = None, *, failed: bool = False) -> None:
+        self.change(job, {"metadata": {"annotations": annotations or {}}})
+        ended = {"type": "Failed" if failed else "Complete", "status": "True"}
+        self.report(job, {"conditions": [{**ended, "lastTransitionTime": format_time(self.clock.now())}]})
+
+
+def _merged(obj: Any, change: Object) -> Object:
+    """RFC 7386, for what no scenario takes away."""
+    whole = dict(obj) if isinstance(obj, dict) else {}
+    for name, value in change.items():
+        whole[name] = _merged(whole.get(name), value) if isinstance(value, dict) else value
+    return whole
 
 
 def _inside(obj: Object, namespace: str) -> bool:

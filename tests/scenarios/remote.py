@@ -5,6 +5,8 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+from hooks.conditions import holds
+from hooks.pull_roles import NAME as PULL_ROLE
 from kube.client import Api
 from kube.paths import KINDS
 from kube.types import Object
@@ -12,12 +14,13 @@ from kuik.driver.objects import Store, owner_uids
 from kuik.driver.remote import Remote
 from tests.cluster.rig.control_plane import ControlPlane
 from tests.rig.processes import wait_until
-from tests.scenarios.cluster import OURS, Cluster, result_note
+from tests.scenarios.cluster import JOBS, OURS, Cluster
 from tests.scenarios.hooks import Clock, Hooks
 from tests.scenarios.looped import Cut, Looped
 
 QUIET = 0.4
-_WORKLOADS = "deployments,cronjobs,pods,serviceaccounts,cachepolicies"
+_WORKLOADS = "deployments,daemonsets,cronjobs,pods,cachepolicies"
+_WEBHOOKS = ("MutatingWebhookConfiguration",)
 
 
 class OnApiServer(Cluster):
@@ -40,23 +43,31 @@ class OnApiServer(Cluster):
         # The garbage collector looks for new kinds every 30 seconds only.
         wait_until(lambda: not self._owned(gone["metadata"]["uid"]), f"what {kind} {name} owned is gone", 60)
 
-    def finish(self, image: str, result: Object) -> None:
-        wait_until(lambda: bool(self._pods(image)), f"the copy Job of {image} has its pod", 20)
-        (job,) = self.jobs(image)
-        (pod,) = self._pods(image)
-        self.plane.api.patch(job, {"metadata": {"annotations": result_note(result)}})
-        self.plane.api.patch(pod, {"status": {"phase": "Failed" if "reason" in result else "Succeeded"}}, "status")
-        wait_until(lambda: self._ended(job), f"the copy Job of {image} has ended", 20)
+    def change(self, obj: Object, change: Object) -> None:
+        self.plane.api.patch(obj, dict(change))
+
+    def report(self, obj: Object, status: Object) -> None:
+        self.plane.api.patch(obj, {"status": status}, "status")
+
+    def end(self, job: Object, annotations: dict[str, str] | None = None, *, failed: bool = False) -> None:
+        wait_until(lambda: bool(self._pods(job)), f"Job {job['metadata']['name']} has its pod", 20)
+        (pod,) = self._pods(job)
+        self.plane.api.patch(job, {"metadata": {"annotations": annotations or {}}})
+        self.plane.api.patch(pod, {"status": {"phase": "Failed" if failed else "Succeeded"}}, "status")
+        wait_until(lambda: self._ended(job), f"Job {job['metadata']['name']} has ended", 20)
 
     def clear(self) -> None:
         """Take away what a scenario has left, until all of it is gone."""
         self.hooks.fault = None
         self.plane.kubectl("delete", "imagecaches,clustercachepolicies", "--all", "--wait=false")
-        for namespace in sorted(self.namespaces):  # which stay: it takes an API server long to be rid of one
+        for namespace in sorted(self.namespaces | {JOBS}):  # which stay: it takes an API server long to be rid of one
             self.plane.kubectl("delete", _WORKLOADS, "--all", "-n", namespace, "--grace-period=0", "--wait=false")
         self.plane.kubectl("delete", "cachedimages,imageinventories", "--all", "--wait=false")
-        kinds = ("ImageCache", "CachedImage", "Job", "Pod", "ClusterCachePolicy")
-        wait_until(lambda: not any(self.plane_has(kind) for kind in kinds), "the scenario's objects are gone", 60)
+        kinds = ("ImageCache", "CachedImage", "Job", "Pod", "ClusterCachePolicy", "DaemonSet", "Role", *_WEBHOOKS)
+        wait_until(lambda: not any(self._left(kind) for kind in kinds), "the scenario's objects are gone", 60)
+
+    def _left(self, kind: str) -> list[Object]:
+        return [one for one in self.plane_has(kind) if kind != "Role" or one["metadata"]["name"] == PULL_ROLE]
 
     def plane_has(self, kind: str) -> list[Object]:
         """All objects of a kind, as the API server has them now."""
@@ -67,16 +78,16 @@ class OnApiServer(Cluster):
     def _owned(self, uid: str) -> bool:
         return any(uid in owner_uids(obj) for kind in OURS for obj in self.plane_has(kind))
 
-    def _pods(self, image: str) -> list[Object]:
-        names = {job["metadata"]["name"] for job in self.jobs(image)}
+    def _pods(self, job: Object) -> list[Object]:
+        name = job["metadata"]["name"]
         pods = self.plane_has("Pod")
-        return [
-            one for one in pods if (one["metadata"].get("labels") or {}).get("batch.kubernetes.io/job-name") in names
-        ]
+        return [p for p in pods if (p["metadata"].get("labels") or {}).get("batch.kubernetes.io/job-name") == name]
 
     def _ended(self, job: Object) -> bool:
-        conditions = (self.plane.api.request("GET", self.plane.api.path(job)).get("status") or {}).get("conditions")
-        return any(one["type"] in ("Complete", "Failed") and one["status"] == "True" for one in conditions or ())
+        """Whether the Job controller has seen it; a stage that was quick has taken the Job away by now."""
+        uid = job["metadata"]["uid"]
+        found = next((one for one in self.plane_has("Job") if one["metadata"]["uid"] == uid), None)
+        return found is None or holds(found, "Complete") or holds(found, "Failed")
 
 
 class _Counted(Api):
@@ -104,7 +115,7 @@ class Loop(OnApiServer, Looped):
     def begin(self) -> None:
         """As if nothing had been before: for a scenario of its own on the same API server."""
         self.namespaces = set()
-        self.clock.ahead *= 0
+        self.hooks.begin()
         self.cut = self._api.cut = Cut()
         self.start()
 

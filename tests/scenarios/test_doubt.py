@@ -1,49 +1,85 @@
 """Doubt deletes nothing, on every driver; and the process of the loop may end after any single write."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.cluster.rig.workloads import deployment, image_cache, namespace, pod
 from tests.scenarios.cluster import COPIED, Cluster
-from tests.scenarios.hooks import Fault
-from tests.scenarios.looped import Killed, Memory
+from tests.scenarios.hooks import Answer, Fault
+from tests.scenarios.looped import RESYNC, Killed, Memory
 
 HUB = "docker.io/library"
 DAY = 86400.0
+POLICY = {"apiVersion": "kuik.dev/v1alpha1", "kind": "ClusterCachePolicy"}
 
 
 def without(field: str) -> Fault:
     """Requests lose all kinds of `children` or of `related`, as where a kind is not known any more."""
 
-    def changed(body: bytes) -> bytes:
+    def changed(request: dict[str, Any]) -> None:
+        request.update({name: {} for name in {"children": ("children", "attachments")}.get(field, (field,))})
+
+    return with_request(changed)
+
+
+def with_request(change: Callable[[dict[str, Any]], None]) -> Fault:
+    """Requests that say something else than what is so."""
+
+    def fault(body: bytes, ask: Callable[[bytes], Answer]) -> Answer:
         request = json.loads(body)
-        names = {"children": ("children", "attachments")}.get(field, (field,))
-        return json.dumps({name: {} if name in names else value for name, value in request.items()}).encode()
+        change(request)
+        return ask(json.dumps(request).encode())
 
-    return changed
+    return fault
 
 
-def another_version(body: bytes) -> bytes:
+def another_version(request: dict[str, Any]) -> None:
     """Parents of a version that the hooks do not know."""
-    request = json.loads(body)
     for name in ("parent", "object"):
         if name in request:
             request[name]["apiVersion"] = "kuik.dev/v9"
-    return json.dumps(request).encode()
+
+
+def one_kind_less(request: dict[str, Any]) -> None:
+    """One related kind is missing, as where an API server does not serve it any more."""
+    related = request.get("related") or {}
+    for group in list(related)[:1]:
+        del related[group]
+
+
+def an_odd_policy(request: dict[str, Any]) -> None:
+    """A policy that no API server would have taken: as where a CRD was changed by hand."""
+    for group, found in (request.get("related") or {}).items():
+        if group.startswith("ClusterCachePolicy."):
+            found["odd"] = {**POLICY, "metadata": {"name": "odd"}, "spec": {"rules": [{"action": "Burn"}]}}
+
+
+def an_odd_pod(request: dict[str, Any]) -> None:
+    """A pod without its spec, as an API server sends it to who asks for its metadata alone."""
+    for group, found in (request.get("related") or {}).items():
+        if group == "Pod.v1":
+            found["shop/odd"] = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "odd", "namespace": "shop"}}
 
 
 FAULTS: dict[str, Fault] = {
-    "500": lambda _body: (500, b'{"error": "as told"}'),
-    "404": lambda _body: (404, b"no such path"),
-    "garbage": lambda _body: (200, b"<html>it works</html>"),
-    "empty answer": lambda _body: (200, b""),
-    "half a body": lambda body: body[: len(body) // 2],
-    "no body": lambda _body: b"",
+    "500": lambda _body, _ask: (500, b'{"error": "as told"}'),
+    "404": lambda _body, _ask: (404, b"no such path"),
+    "garbage": lambda _body, _ask: (200, b"<html>it works</html>"),
+    "empty answer": lambda _body, _ask: (200, b""),
+    "null": lambda _body, _ask: (200, b"null"),
+    "an answer to nothing": lambda _body, _ask: (200, b"{}"),
+    "half an answer": lambda body, ask: (200, ask(body)[1][:-9]),
+    "half a body": lambda body, ask: ask(body[: len(body) // 2]),
+    "no body": lambda _body, ask: ask(b""),
     "no children": without("children"),
     "no related": without("related"),
-    "another version": another_version,
+    "one related kind less": with_request(one_kind_less),
+    "another version": with_request(another_version),
+    "a pod that cannot be read": with_request(an_odd_pod),
+    "a policy that is none": with_request(an_odd_policy),
 }
 
 
@@ -69,6 +105,7 @@ def doubt(scene: Cluster, fault: str) -> None:
         scene.attempt()
         assert scene.dump().keys() == before.keys()
         assert "unusedSince" not in scene.spec(here)
+    scene.advance(RESYNC)  # what was answered wrongly is asked again by then
     scene.settle()
     assert scene.image(going) is None, "what was due goes once the hooks answer"
     assert "unusedSince" in scene.spec(here)

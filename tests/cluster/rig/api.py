@@ -9,23 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kube.paths import KINDS
+
 Object = dict[str, Any]
 
-RESOURCES = {
-    "Namespace": "api/v1/namespaces",
-    "Pod": "api/v1/pods",
-    "ServiceAccount": "api/v1/serviceaccounts",
-    "Deployment": "apis/apps/v1/deployments",
-    "StatefulSet": "apis/apps/v1/statefulsets",
-    "DaemonSet": "apis/apps/v1/daemonsets",
-    "CronJob": "apis/batch/v1/cronjobs",
-    "Job": "apis/batch/v1/jobs",
-    "Role": "apis/rbac.authorization.k8s.io/v1/roles",
-    "RoleBinding": "apis/rbac.authorization.k8s.io/v1/rolebindings",
-    "MutatingWebhookConfiguration": "apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
-    "ImageCache": "apis/kuik.dev/v1alpha1/imagecaches",
-    "ImageInventory": "apis/kuik.dev/v1alpha1/imageinventories",
-    "CachedImage": "apis/kuik.dev/v1alpha1/cachedimages",
+RESOURCES = {kind.kind: kind.collection() for kind in KINDS.values()} | {
     "CompositeController": "apis/metacontroller.k8s.io/v1alpha1/compositecontrollers",
     "DecoratorController": "apis/metacontroller.k8s.io/v1alpha1/decoratorcontrollers",
 }

@@ -22,6 +22,13 @@ def deployment(ns: str, name: str, *images: str, replicas: int = 1, **fields: An
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": ns, "name": name}, "spec": spec}
 
 
+def daemon_set(ns: str, name: str, *images: str, labels: dict[str, str]) -> Object:
+    template = {"metadata": {"labels": labels}, "spec": pod_spec(*images)}
+    meta = {"namespace": ns, "name": name, "labels": labels}
+    spec = {"selector": {"matchLabels": labels}, "template": template}
+    return {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": meta, "spec": spec}
+
+
 def cron_job(ns: str, name: str, *images: str) -> Object:
     job = {"spec": {"template": {"spec": pod_spec(*images, restartPolicy="Never")}}}
     spec = {"schedule": "0 0 1 1 *", "jobTemplate": job}
