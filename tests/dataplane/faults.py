@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.rig.authority import Authority
-from tests.rig.faulty import Exchange, TokenServer, corrupt, cut, error, guarded, redirect, truncate
+from tests.rig.faulty import Exchange, TokenServer, corrupt, cut, error, guarded, redirect, shorten
 from tests.rig.link import Link, at_rate, swallowing
 from tests.rig.processes import free_port
 
@@ -80,7 +80,7 @@ ROWS = (
         retried=INSIDE,
     ),
     Fault("wrong bytes in manifests", lambda link, _: link.faulty(corrupt(), method="GET", path="/manifests/")),
-    Fault("truncated blobs", lambda link, _: link.faulty(truncate(), method="GET", path="/blobs/"), retried=INSIDE),
+    Fault("truncated blobs", lambda link, _: link.faulty(shorten(), method="GET", path="/blobs/"), retried=INSIDE),
     Fault("1 KB/s", lambda link, _: link.faulty(at_rate(1000))),
     Fault("expired TLS certificate", lambda link, props: link.heal(tls=props.expired), tls=True),
     Fault("401, whatever token is shown", lambda link, props: link.faulty(guarded(props.tokens))),

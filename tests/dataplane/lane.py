@@ -26,6 +26,16 @@ REGISTRY_DISK = 32 << 20
 IMAGES = ("cached-tag", "cached-digest", "cold-tag", "cold-digest", "warm")
 
 
+def copy(reference: str, source: Component, target: Upstream) -> dict[str, str]:
+    """Run the copy Job program, from a shield to a registry; its result."""
+    command = [sys.executable, "-m", "kuik.copy_job", "--image", reference]
+    command += ["--source", source.url, "--target", f"http://{target.host}"]
+    environment = os.environ | {"KUIK_TOKEN": TOKEN}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    result: dict[str, str] = json.loads(done.stdout)
+    return result
+
+
 @dataclass
 class Lane:
     """`start()` it, hold `trial()`s one after another, `stop()` it. `tls` is what the links may speak."""
@@ -58,13 +68,8 @@ class Lane:
         self.disk.close()
 
     def copy(self, name: str, source: Component) -> dict[str, str]:
-        """Run the copy Job program for an image; its result."""
-        command = [sys.executable, "-m", "kuik.copy_job", "--image", f"{self.to_upstream.host}/team/{name}:1"]
-        command += ["--source", source.url, "--target", f"http://{self.registry.host}"]
-        environment = os.environ | {"KUIK_TOKEN": TOKEN}
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
-        result: dict[str, str] = json.loads(done.stdout)
-        return result
+        """Copy one of the images into the registry."""
+        return copy(f"{self.to_upstream.host}/team/{name}:1", source, self.registry)
 
     def direct(self, name: str) -> Image:
         """How a client without kuik asks for an image."""

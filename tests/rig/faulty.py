@@ -10,8 +10,8 @@ answered 404 where there is no upstream). A rule is matched by method (any when 
 its query. `relay.requests` holds every request as `Seen`, with its headers and the status that was sent.
 
 Faults, each a function to pass to `rule`: `answer(status, ...)`, `error(status, code)`, `redirect(url)`, `cut(after)`,
-`corrupt(at)`, `truncate(to)`, `extend(by)`, `hold(event, after)`, `black_hole(relay)`, `chunked()`, `ignore_range()`,
-`shift_range(by)`, `change_headers(...)`. `TokenServer` is a relay that hands out bearer tokens, and `guarded(tokens)` a
+`corrupt(at)`, `truncate(to)`, `shorten()`, `extend(by)`, `hold(event, after)`, `black_hole(relay)`, `chunked()`,
+`ignore_range()`, `shift_range(by)`, `change_headers(...)`. `TokenServer` is a relay that hands out bearer tokens, and `guarded(tokens)` a
 fault that asks for them. `certificate(folder)` makes a self-signed one for `Relay(tls=...)`.
 """
 
@@ -338,9 +338,31 @@ def corrupt(at: int | None = None) -> Fault:
     return _changed(change)
 
 
-def truncate(to: int | None = None) -> Fault:
-    """Send only the first `to` bytes, by default half, as if they were all."""
-    return _changed(lambda body: body[: len(body) // 2 if to is None else to])
+def truncate(to: int) -> Fault:
+    """Send only the first `to` bytes as if they were all."""
+    return _changed(lambda body: body[:to])
+
+
+def shorten() -> Fault:
+    """Serve every body, and ranges of it, as if its first half were all there is, as a damaged store does."""
+
+    def fault(exchange: Exchange) -> None:
+        wanted = exchange.headers.pop("Range", "")
+        reply = exchange.fetch()
+        body = reply.body[: len(reply.body) // 2]
+        headers = {name: value for name, value in reply.headers.items() if name.lower() != "content-length"}
+        if not wanted:
+            exchange.send(Answer(reply.status, headers, body))
+            return
+        first, _, last = wanted.removeprefix("bytes=").partition("-")
+        start, stop = int(first), min(int(last or len(body)) + 1, len(body))
+        if start >= len(body):
+            exchange.send(Answer(416, {"Content-Range": f"bytes */{len(body)}"}))
+            return
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(body)}"
+        exchange.send(Answer(206, headers, body[start:stop]))
+
+    return fault
 
 
 def extend(by: bytes, *, honest: bool = True) -> Fault:
