@@ -20,6 +20,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 LANES = 3
 """Trials at once; they wait more than they work."""
 
+pytestmark = pytest.mark.timeout(400)
+
 Matrix = Mapping[tuple[str, str], Sequence[Cell]]
 
 

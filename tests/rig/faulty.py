@@ -11,8 +11,8 @@ its query. `relay.requests` holds every request as `Seen`, with its headers and 
 
 Faults, each a function to pass to `rule`: `answer(status, ...)`, `error(status, code)`, `redirect(url)`, `cut(after)`,
 `corrupt(at)`, `truncate(to)`, `shorten()`, `extend(by)`, `hold(event, after)`, `black_hole(relay)`, `chunked()`,
-`ignore_range()`, `shift_range(by)`, `change_headers(...)`. `TokenServer` is a relay that hands out bearer tokens, and `guarded(tokens)` a
-fault that asks for them. `certificate(folder)` makes a self-signed one for `Relay(tls=...)`.
+`ignore_range()`, `shift_range(by)`, `change_headers(...)`. `TokenServer` is a relay that hands out bearer tokens, and
+`guarded(tokens)` a fault that asks for them. `certificate(folder)` makes a self-signed one for `Relay(tls=...)`.
 """
 
 import base64
