@@ -3,7 +3,7 @@
 import base64
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from registry.address import Address
@@ -24,6 +24,8 @@ class TokenQuestion:
     address: Address
     basic: str | None
     form: bytes | None
+    registry: str = ""
+    """The registry that sent us there."""
 
 
 class Authorization:
@@ -76,7 +78,7 @@ class Authorization:
         self._check(realm, registry, purpose.credentials)
         # The registry names the scope it will look for; ours serves where it names none.
         question = token_question(realm, challenge.service, challenge.scope or purpose.scope, purpose.credentials)
-        with self._ask(question) as response:
+        with self._ask(replace(question, registry=purpose.host)) as response:
             if response.status >= 300:
                 raise _refusal(response, realm.host, with_credentials=purpose.credentials is not None)
             return parse_token(response.read(MAX_TOKEN_ANSWER), self._tokens.clock(), realm.host)

@@ -12,7 +12,6 @@ from registry.failures import raise_for
 from registry.response import PIECE, Response, TimedOut
 from registry.retries import Retries
 
-_BREAKS = 5
 _PROGRESS = 8 << 20
 
 
@@ -20,8 +19,8 @@ class BlobStream:
     """The bytes of one blob from `start` on; iterate it once.
 
     `size` is that of the whole blob in bytes, None while the registry does not tell. A break is resumed where it
-    happened, at most 5 times (twice after timeouts) without 8 MiB of progress. Raises Unreachable when that is not
-    enough, Corrupt when the blob changes in between. The digest is not checked here: see `registry.verify`.
+    happened, as often as `retries` says (a timeout counts twice) without 8 MiB of progress. Raises Unreachable when
+    that is not enough, Corrupt when the blob changes in between. The digest is not checked here: see `registry.verify`.
     """
 
     def __init__(self, digest: Digest, start: int, request: Callable[[int], Response], retries: Retries) -> None:
@@ -43,7 +42,7 @@ class BlobStream:
                 weight = 2 if isinstance(error, TimedOut) else 1
                 breaks = weight + (breaks if self._position - mark < _PROGRESS else 0)
                 mark = self._position
-                if breaks > _BREAKS:
+                if breaks > self._retries.breaks:
                     raise
                 self._retries.sleep(self._retries.pause(breaks))
                 self._open()

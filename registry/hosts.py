@@ -4,20 +4,34 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.trust import default_trust
+from registry.trust import default_trust, file_of
 
 
 @dataclass(frozen=True, slots=True)
 class HostSettings:
-    """How one host is spoken to. A `ca_file` (PEM) is then all that is trusted for it."""
+    """How one host is spoken to. A `ca_file`, or the text `ca` (both PEM), is then all that is trusted for it.
+
+    `egress` is the URL of an HTTP proxy to ask it through, and to ask the hosts that it leads to (redirects, token
+    servers) unless they are among `direct` (see registry.egress).
+    """
 
     plain_http: bool = False
     ca_file: str | Path | None = None
+    ca: str = ""
+    egress: str = ""
+    direct: tuple[str, ...] = ()
 
     @property
     def trust(self) -> str | bool:
         """What its certificate is checked with: a file, or True for what the HTTP library brings along."""
-        return str(self.ca_file) if self.ca_file else default_trust()
+        if self.ca_file:
+            return str(self.ca_file)
+        return file_of(self.ca) if self.ca else default_trust()
+
+    @property
+    def trusted(self) -> str:
+        """What its certificate is checked with, for people; empty where that is nothing of its own."""
+        return str(self.ca_file) if self.ca_file else "the CA that is set for it" if self.ca else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,14 @@ TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """`attempts` in all; pauses in seconds begin at `first` and double up to `longest`.
+    """`attempts` in all, and `breaks` of a blob that are mended; pauses in seconds double from `first` to `longest`.
 
     A `Retry-After` of at most `longest` is honoured; with a longer one the answer is given back at once, so that
     whoever asked can plan. What timed out is not tried again: its time has been spent.
     """
 
     attempts: int = 3
+    breaks: int = 5
     first: float = 0.2
     longest: float = 5.0
     sleep: Callable[[float], None] = time.sleep

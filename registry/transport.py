@@ -19,6 +19,7 @@ from requests.utils import get_environ_proxies
 from registry.address import MAX_REDIRECTS, REDIRECTS, Address, endpoint, named, redirected, travelling
 from registry.authorization import Authorization, TokenQuestion
 from registry.credentials import Credentials
+from registry.egress import bypassed
 from registry.errors import RateLimited, ServerFailure, TLSFailure
 from registry.failures import raise_for
 from registry.hosts import HostSettings, Timeouts, host_settings
@@ -65,6 +66,8 @@ class _Call:
     address: Address
     headers: Mapping[str, str]
     body: bytes | Sized | None = None
+    led_by: str = ""
+    """The registry that led here, by a redirect or to a token server."""
 
 
 class Transport:
@@ -162,8 +165,9 @@ class Transport:
 
     def _follow(self, call: _Call) -> Response:
         address, headers = call.address, dict(call.headers)
+        led_by = call.led_by or named(call.address.host)
         for hops in range(MAX_REDIRECTS + 1):
-            response = self._once(replace(call, address=address, headers=headers))
+            response = self._once(replace(call, address=address, headers=headers, led_by=led_by))
             response.redirected = hops > 0 and address.origin != call.address.origin
             if response.status not in REDIRECTS or call.method not in ("GET", "HEAD"):
                 return response
@@ -175,6 +179,8 @@ class Transport:
     def _once(self, call: _Call) -> Response:
         host = call.address.host
         settings = self._settings(named(host))
+        proxies = self._proxies(call, settings)
+        asked = f"{host} (through the proxy {proxies['all']})" if "all" in proxies else host
         try:
             prepared = requests.Request(call.method, call.address.url, dict(call.headers), data=call.body).prepare()
             answer = self._adapter.send(
@@ -182,13 +188,13 @@ class Transport:
                 stream=True,
                 timeout=(self._timeouts.connect, self._timeouts.read),
                 verify=settings.trust,
-                proxies=_proxies(call.address),
+                proxies=proxies,
             )
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             timed_out = isinstance(error, requests.Timeout)
-            raise failure(error, host, timed_out=timed_out, ca_file=settings.ca_file) from None
+            raise failure(error, asked, timed_out=timed_out, ca_file=settings.trusted) from None
         except OSError:
-            raise TLSFailure(f"the CA file {settings.ca_file} for {host} cannot be read") from None
+            raise TLSFailure(f"{settings.trusted} for {host} cannot be read") from None
         return Response(
             answer.status_code,
             answer.headers,
@@ -197,13 +203,22 @@ class Transport:
             address=call.address,
         )
 
+    def _proxies(self, call: _Call, settings: HostSettings) -> dict[str, str]:
+        """The egress proxy of the host or, where it has none, of the registry that led to it, or of the environment."""
+        if not settings.egress and call.led_by:
+            settings = self._settings(call.led_by)
+        if not settings.egress:
+            return _from_environment(call.address)
+        return {} if bypassed(call.address.host, settings.direct) else {"all": settings.egress}
+
     def _ask(self, question: TokenQuestion) -> Response:
         headers = dict(self._headers({"Accept": "application/json"}))
         if question.basic:
             headers["Authorization"] = question.basic
         if question.form is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
-        return self._follow(_Call("POST" if question.form else "GET", question.address, headers, question.form))
+        method = "POST" if question.form else "GET"
+        return self._follow(_Call(method, question.address, headers, question.form, question.registry))
 
     def _address(self, host: str, path: str, params: Mapping[str, str] | None) -> Address:
         scheme = "http" if self._is_plain(host) else "https"
@@ -222,7 +237,7 @@ def _with_authorization(call: _Call, header: str | None) -> _Call:
     return replace(call, headers={**call.headers, "Authorization": header}) if header else call
 
 
-def _proxies(address: Address) -> dict[str, str]:
+def _from_environment(address: Address) -> dict[str, str]:
     """The proxy that the environment names for this address; what is on this machine is always asked directly."""
     name = address.host.rpartition("]")[0].lstrip("[") or address.host.partition(":")[0]
     if name == "localhost" or name.endswith(".localhost"):

@@ -22,9 +22,17 @@ def default_trust(environment: Mapping[str, str] = os.environ) -> str | bool:
 @lru_cache(maxsize=8)
 def _joined(paths: tuple[str, ...]) -> str:
     """One file with what is in all of them that can be read; it lives as long as the process."""
+    return _file(b"".join(Path(path).read_bytes().rstrip() + b"\n" for path in paths if Path(path).is_file()))
+
+
+@lru_cache(maxsize=1024)
+def file_of(pem: str) -> str:
+    """A file with this bundle, as the HTTP library wants one; it lives as long as the process. Raises OSError."""
+    return _file(pem.encode())
+
+
+def _file(content: bytes) -> str:
     with tempfile.NamedTemporaryFile("wb", prefix="kuik-ca-", suffix=".pem", delete=False) as file:
-        for path in paths:
-            if Path(path).is_file():
-                file.write(Path(path).read_bytes().rstrip() + b"\n")
+        file.write(content)
     atexit.register(Path(file.name).unlink, missing_ok=True)
     return file.name

@@ -10,7 +10,7 @@ from proxy.server import THREADS, Server
 from proxy.settings import TIMEOUTS, log_to_stderr, quantity, read_token
 from proxy.shield.app import create_app
 from proxy.shield.freshness import DEFAULT_FRESHNESS
-from proxy.shield.origin import Shield
+from proxy.shield.origin import Rules, Shield
 from proxy.shield.spool import Spool
 from proxy.telemetry import add_option, of_options
 from registry.blobs import BlobFolder
@@ -39,7 +39,7 @@ def build(options: argparse.Namespace, shared: str, recorder: Recorder = SILENT)
         host_settings(options.plain_http), timeouts=TIMEOUTS, retries=Retries(attempts=2), pauses=Pauses()
     )
     spool = Spool(BlobFolder(options.spool / "blobs"), options.spool_size)
-    return create_app(Shield(Client(transport), spool, options.freshness), shared, recorder)
+    return create_app(Shield(Client(transport), spool, Rules(lambda: options.freshness)), shared, recorder)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -6,7 +6,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from enum import StrEnum
 
-from proxy.shield.limits import Turns
 from proxy.shield.singleflight import SingleFlight
 from registry.client import Client
 from registry.errors import RegistryError, Unauthorized
@@ -28,9 +27,8 @@ class Access(StrEnum):
 class AccessFacts:
     """Answers by image; threads share it. `client` has no credentials; `clock` is monotonic, in seconds."""
 
-    def __init__(self, client: Client, turns: Turns, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, client: Client, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
-        self._turns = turns
         self._clock = clock
         self._asking: SingleFlight[Reference, Access] = SingleFlight()
         self._known: OrderedDict[Reference, tuple[Access, float]] = OrderedDict()
@@ -50,8 +48,7 @@ class AccessFacts:
 
     def _ask(self, reference: Reference) -> Access:
         try:
-            with self._turns.guard(reference.host):
-                self._client.head(reference)
+            self._client.head(reference)
         except Unauthorized:
             access = Access.PRIVATE
         except RegistryError:  # also 404: many registries hide so what is private

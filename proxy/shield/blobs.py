@@ -90,8 +90,7 @@ class SpooledBlobs:
         reference = request.route.reference
 
         def ask() -> int | None:
-            with self._turns.guard(reference.host):
-                return self._client.has_blob(reference, digest)
+            return self._client.has_blob(reference, digest)
 
         size = self._sizes.do(reference, ask)
         if size is None:
@@ -121,16 +120,14 @@ class SpooledBlobs:
         """Straight from upstream, where the spool has no room for the blob: nothing is kept."""
         with ExitStack() as opened:
             opened.enter_context(self._turns.transfer(request.route.host))
-            with self._turns.guard(request.route.host):
-                answer = self._upstream.fetch(request)
+            answer = self._upstream.fetch(request)
             opened.callback(answer.body.close)
             pieces = answer.body if answer.span else verified(answer.body, digest, answer.size)
             return replace(answer, body=PiecesBody(pieces, opened.pop_all().close), cache=BYPASS)
 
     def _rest(self, request: Request, span: Span) -> Iterator[bytes]:
         asked = replace(request, range=ByteRange(span.start, span.stop - 1))
-        with self._turns.guard(request.route.host):
-            answer = self._upstream.fetch(asked)
+        answer = self._upstream.fetch(asked)
         with closing(answer.body):
             if answer.span != span:
                 raise Unreachable(f"{request.route.host} does not continue in the middle of a blob")

@@ -94,12 +94,11 @@ class Filler:
         return written
 
     def _open(self, ingest: Ingest, reference: Reference) -> BlobStream:
-        with self._turns.guard(reference.host):
-            try:
-                return self._client.open_blob(reference, ingest.digest, ingest.offset)
-            except Corrupt:  # more bytes are here than the blob has
-                ingest.restart()
-                return self._client.open_blob(reference, ingest.digest)
+        try:
+            return self._client.open_blob(reference, ingest.digest, ingest.offset)
+        except Corrupt:  # more bytes are here than the blob has
+            ingest.restart()
+            return self._client.open_blob(reference, ingest.digest)
 
     def _receive(self, fetch: Fetch, ingest: Ingest, stream: BlobStream) -> None:
         self._admit(ingest, stream)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from proxy.shield.freshness import DEFAULT_FRESHNESS, UNHEARD, TagState, Verdict, failed, heard
 from proxy.shield.lately import ABSENCE, Lately
-from proxy.shield.limits import Turns
 from proxy.shield.singleflight import SingleFlight
 from proxy.shield.spool import Spool, read_all
 from registry.client import Client
@@ -25,13 +24,11 @@ class SpooledManifests:
         self,
         client: Client,
         spool: Spool,
-        turns: Turns,
-        freshness: float = DEFAULT_FRESHNESS,
+        freshness: Callable[[], float] = lambda: DEFAULT_FRESHNESS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._spool = spool
-        self._turns = turns
         self._freshness = freshness
         self._clock = clock
         self._tags: OrderedDict[Reference, TagState] = OrderedDict()
@@ -81,19 +78,17 @@ class SpooledManifests:
             if with_manifest and before.descriptor is None:
                 found = self._get(reference).descriptor
             else:
-                with self._turns.guard(reference.host):
-                    found = self._client.head(reference)
+                found = self._client.head(reference)
         except RegistryError as error:
             state = self._remember(reference, failed(before, error, self._clock()))
             if state is UNHEARD:
                 raise
             return state
-        return self._remember(reference, heard(found, self._clock(), self._freshness))
+        return self._remember(reference, heard(found, self._clock(), self._freshness()))
 
     def _get(self, reference: Reference) -> Manifest:
         try:
-            with self._turns.guard(reference.host):
-                manifest = self._client.manifest(reference)
+            manifest = self._client.manifest(reference)
         except (NotFound, Unauthorized) as error:
             if reference.digest:  # of a tag it is remembered with the rest of what is known of the tag
                 self._absent.note(reference, error)

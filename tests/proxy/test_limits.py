@@ -13,7 +13,7 @@ from proxy.errors import NotAsked
 from proxy.path import Kind, Route
 from proxy.shield.lately import ABSENCE
 from proxy.shield.limits import Limits, Turns
-from proxy.shield.origin import Shield
+from proxy.shield.origin import Rules, Shield
 from proxy.shield.spool import Spool
 from proxy.sources.message import Request
 from registry.blobs import BlobFolder
@@ -52,7 +52,7 @@ def relay(upstream: Upstream) -> Iterator[Relay]:
 def make(folder: Path, clock: Clock, limits: Limits = Limits(), size: int = 1 << 30) -> Shield:  # noqa: B008
     transport = Transport(everything_plain, timeouts=Timeouts(1, 10), retries=NO_RETRIES, pauses=Pauses(clock))
     spool = Spool(BlobFolder(folder / "spool"), size)
-    return Shield(Client(transport), spool, clock=clock, limits=lambda _host: limits)
+    return Shield(Client(transport), spool, Rules(limits=lambda _host: limits), clock)
 
 
 def asked(relay: Relay, kind: Kind, target: object, method: str = "GET") -> Request:
