@@ -8,8 +8,9 @@ import click
 from flask import Flask
 
 from hooks.app import RECORDER, create_app
-from hooks.last_look import look
-from hooks.observe import InvalidSetting, Observer, settings_from
+from hooks.directory import PROXIES
+from hooks.last_look import look, lost
+from hooks.observe import InvalidSetting, Observer, Sight, settings_from
 from hooks.own_secrets import TOKEN, OwnSecrets, new_token
 from hooks.server import Server, gunicorn_options
 from kube.client import Api, KubernetesError
@@ -69,8 +70,8 @@ def _application() -> Flask:
             environment["KUIK_TOKEN"] = own.ensure(TOKEN, new_token).get("token", b"").decode("ascii", "ignore").strip()
         except KubernetesError as error:
             logging.getLogger(__name__).warning("the shield is asked without a token: %s", error)
-    observer = Observer.from_environment(environment, own.authority, lambda: look(api, settings.proxy))
-    return create_app(observer, Recorder(api) if _wants_events() else None)
+    sight = Sight(own.authority, lambda: look(api, settings.proxy), lambda: lost(api, settings.job.namespace, PROXIES))
+    return create_app(Observer.from_environment(environment, sight), Recorder(api) if _wants_events() else None)
 
 
 def _wants_events() -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from hooks.containers import Obstacle
 from hooks.facts import PRIVATE, PUBLIC, Proof, Secret
-from hooks.fitness import Fitness
+from hooks.fitness import Fitness, lost_nodes, reach
 from hooks.messages import Unreadable
 from hooks.policy import NamespacePolicies, Policies
 from kube.client import Api
@@ -36,6 +36,8 @@ class Directory:
         self._proxies = Watch(
             api, KINDS["DaemonSet"], Selection(namespace, PROXIES), keep=_status_only, seconds=_PROXIES_SECONDS
         )
+        # These only excuse: where they cannot be read, every proxy counts.
+        self._pods = Watch(api, KINDS["Pod"], Selection(namespace, PROXIES), keep=reach)
         self._fitness = Fitness()
         self._read: tuple[tuple[int, int], Policies | None] = ((-1, -1), None)
         self._proofs: tuple[int, Mapping[str, Proof]] = (-1, {})
@@ -47,7 +49,7 @@ class Directory:
 
     def start(self) -> "Directory":
         """Begin to watch; returns at once."""
-        for watch in self._watches:
+        for watch in (*self._watches, self._pods):
             watch.start()
         threading.Thread(target=self._look, daemon=True, name="directory").start()
         return self
@@ -55,7 +57,7 @@ class Directory:
     def stop(self) -> None:
         """End all watches."""
         self._stopped.set()
-        for watch in self._watches:
+        for watch in (*self._watches, self._pods):
             watch.stop()
 
     @property
@@ -85,7 +87,8 @@ class Directory:
         """Take in what changed; what readers ask was computed here, so that no pod waits for it."""
         now = time.monotonic()
         seen = self._proxies.objects() if self._proxies.synced else None
-        before, self._fitness = self._fitness, self._fitness.after(seen, self._proxies.quiet_for(), now)
+        lost = lost_nodes(self._pods.objects()) if self._pods.synced else 0
+        before, self._fitness = self._fitness, self._fitness.after(seen, self._proxies.quiet_for(), now, lost)
         if before.why != self._fitness.why:
             _log.warning("rewriting %s", f"stops: {self._fitness.why.message}" if self._fitness.why else "goes on")
         if self._cluster_policies.synced and self._policies.synced:

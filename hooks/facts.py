@@ -76,12 +76,14 @@ class ImageFacts:
 class Questions:
     """What the edge has to find out before a stage can decide: nothing that is not named here costs anything.
 
-    `image` is asked of the shield, `pods` is a look at all pods themselves, `authority` the webhook's CA bundle.
+    `image` is asked of the shield, `pods` is a look at all pods themselves, `authority` the webhook's CA bundle,
+    `lost` how many of the proxies' nodes are lost.
     """
 
     image: str = ""
     pods: bool = False
     authority: bool = False
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,8 @@ class Observation:
     `related` holds what the stage's customize asked for. `access` tells whether anyone may pull an image. `in_use` are
     the identities of the images that pods use, where the edge has looked at the pods themselves: Unknown freezes
     expiry, Absent says that nobody looked. `image` is about the image that a CachedImage names. `authority` is the CA
-    bundle (PEM) by which the API server knows the admission webhook.
+    bundle (PEM) by which the API server knows the admission webhook. `lost` is the number of nodes with a proxy that
+    nobody can reach.
     """
 
     now: datetime
@@ -127,6 +130,7 @@ class Observation:
     in_use: Known[frozenset[str]] | Absent | Unknown = Absent()
     image: ImageFacts = ImageFacts()
     authority: Known[str] | Absent | Unknown = Absent()
+    lost: Known[int] | Absent | Unknown = Absent()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +143,12 @@ class Context:
     in_use: Known[frozenset[str]] | Absent | Unknown = Absent()
     image: ImageFacts = ImageFacts()
     authority: Known[str] | Absent | Unknown = Absent()
+    lost: Known[int] | Absent | Unknown = Absent()
 
     def observe(self, related: Groups) -> Observation:
         """The observation of a request that came with these related objects."""
-        return Observation(self.now, self.settings, related, self.access, self.in_use, self.image, self.authority)
+        seen = (self.access, self.in_use, self.image, self.authority, self.lost)
+        return Observation(self.now, self.settings, related, *seen)
 
 
 Gather = Callable[[Questions, Context], Context]

@@ -6,6 +6,7 @@ from typing import Any
 
 from hooks.conditions import FALSE, Condition, holds
 from hooks.facts import Absent, Group, Groups, Known, Observation, Questions, Unknown
+from hooks.fitness import unfit
 from hooks.messages import Desired, RelatedRule, Unreadable
 from hooks.pull_roles import pull_roles
 from hooks.rescue_job import Rescue, rescue
@@ -31,11 +32,14 @@ def customize(_parent: Object) -> list[RelatedRule]:
     return [*everything, RelatedRule(DAEMON_SET, labels=PROXIES)]
 
 
-def asks(parent: Object, children: Groups, now: datetime) -> Questions:
-    """The CA bundle where there may be a webhook; the pods themselves only when something would expire now."""
+def asks(parent: Object, observed: Groups, now: datetime) -> Questions:
+    """The CA bundle where there may be a webhook; the pods themselves only when something would expire now; the lost
+    nodes only when too few proxies are ready."""
     defaults = _defaults(part(parent, "spec"))
-    due = any(overdue(child, defaults, now) for child in children[CACHED.group].values())
-    return Questions(pods=due, authority=_mode(part(parent, "spec")) != OFF)
+    due = any(overdue(child, defaults, now) for child in observed[CACHED.group].values())
+    rewrites = _mode(part(parent, "spec")) != OFF
+    proxies = list(observed[DAEMON_SET.group].values())
+    return Questions(pods=due, authority=rewrites, lost=rewrites and bool(proxies) and unfit(proxies) is not None)
 
 
 def sync(parent: Object, children: Groups, seen: Observation) -> Desired:
@@ -159,7 +163,7 @@ def _webhooks(spec: Object, observed: Group, seen: Observation) -> tuple[list[Ob
             "Rewriting", FALSE, "Mirror", "spec.delivery is Mirror: containerd asks the proxies itself"
         )
     proxies = seen.related[DAEMON_SET.group]
-    why_not = proxies_unfit(proxies.values())
+    why_not = proxies_unfit(proxies.values(), seen.lost.value if isinstance(seen.lost, Known) else 0)
     if not proxies:
         return [], why_not
     bundle = encoded(seen.authority.value) if isinstance(seen.authority, Known) else bundle_of(there or {})

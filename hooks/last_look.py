@@ -1,9 +1,10 @@
-"""The last look before images expire: at all pods themselves, wherever they are, on the API server."""
+"""Looks at pods themselves, on the API server: at all before images expire, at the proxies' when few are ready."""
 
 from collections.abc import Iterable
 
 from hooks.containers import Obstacle, containers, image_volumes, originals_of, upstream
 from hooks.facts import Known, Unknown
+from hooks.fitness import lost_nodes, reach
 from kube.client import Api, KubernetesError
 from kube.paths import KINDS
 from kube.types import Object, part
@@ -17,6 +18,15 @@ def look(api: Api, proxy: str) -> Known[frozenset[str]] | Unknown:
         return Known(images_in_use(api.items(KINDS["Pod"].collection()), proxy))
     except KubernetesError as error:
         return Unknown(f"the pods could not be listed: {error}")
+
+
+def lost(api: Api, namespace: str, proxies: str) -> Known[int] | Unknown:
+    """How many nodes with a proxy are lost; `proxies` is the label selector of their pods in `namespace`."""
+    try:
+        pods = api.items(KINDS["Pod"].collection(namespace), {"labelSelector": proxies})
+        return Known(lost_nodes(reach(pod) for pod in pods))
+    except KubernetesError as error:
+        return Unknown(f"the proxies' pods could not be listed: {error}")
 
 
 def images_in_use(pods: Iterable[Object], proxy: str) -> frozenset[str]:

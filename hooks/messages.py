@@ -75,7 +75,10 @@ def _asks_nothing(_parent: Object, _children: Groups, _now: datetime) -> Questio
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One pure function with what its messages look like; `asks` tells the edge what it has to know besides."""
+    """One pure function with what its messages look like.
+
+    `asks` tells the edge what it has to know besides, from the parent and all objects that came with it.
+    """
 
     name: str
     style: Style
@@ -93,7 +96,7 @@ def answer(stage: Stage, request: Mapping[str, Any], context: Context, gather: G
     children = _groups(request, stage.style.children, {child.group for child in stage.children})
     related = _groups(request, "related", wanted)
     if gather is not None:
-        context = gather(stage.asks(parent, children, context.now), context)
+        context = gather(stage.asks(parent, {**related, **children}, context.now), context)
     desired = stage.sync(parent, children, context.observe(related))
     status = {} if stage.style is Style.DECORATOR else {"status": desired.status or {}}
     resync = {"resyncAfterSeconds": desired.resync_after}

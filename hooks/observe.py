@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -48,49 +48,52 @@ def _seconds(environment: Mapping[str, str], name: str, usual: int) -> int:
     return int(text)
 
 
-Authority = Callable[[], Known[str] | Absent | Unknown]
-"""Reads the CA bundle of the admission webhook; it never raises."""
-
-
-Look = Callable[[], Known[frozenset[str]] | Absent | Unknown]
-"""Looks at all pods for the images that they use; it never raises."""
-
-
-def _no_authority() -> Unknown:
+def _no_authority() -> Known[str] | Absent | Unknown:
     return Unknown("the hooks were given no way to read the CA bundle")
 
 
-def _no_look() -> Unknown:
+def _no_look() -> Known[frozenset[str]] | Absent | Unknown:
     return Unknown("the hooks were given no way to list pods")
+
+
+def _nothing_lost() -> Known[int] | Absent | Unknown:
+    return Unknown("the hooks were given no way to list the proxies' pods")
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """How the edge looks at the API server; nothing here ever raises.
+
+    `authority` reads the CA bundle of the admission webhook, `in_use` looks at all pods for the images that they use,
+    `lost` counts the nodes with a proxy that nobody can reach.
+    """
+
+    authority: Callable[[], Known[str] | Absent | Unknown] = _no_authority
+    in_use: Callable[[], Known[frozenset[str]] | Absent | Unknown] = _no_look
+    lost: Callable[[], Known[int] | Absent | Unknown] = _nothing_lost
+
+
+_BLIND = Sight()
 
 
 class Observer:
     """Makes the Context of each request."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        shield: Shield | None = None,
-        authority: Authority = _no_authority,
-        look: Look = _no_look,
-    ) -> None:
+    def __init__(self, settings: Settings, shield: Shield | None = None, sight: Sight = _BLIND) -> None:
         self.settings = settings
         self._shield = shield
-        self._authority = authority
-        self._look = look
+        self._sight = sight
         self._pool = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="facts")
 
     @classmethod
-    def from_environment(
-        cls, environment: Mapping[str, str], authority: Authority = _no_authority, look: Look = _no_look
-    ) -> "Observer":
+    def from_environment(cls, environment: Mapping[str, str], sight: Sight = _BLIND) -> "Observer":
         """As the hooks' Deployment is configured; without KUIK_SHIELD_URL no fact is known. Raises InvalidSetting."""
         url = environment.get("KUIK_SHIELD_URL")
         try:
             shield = Shield(url, environment.get("KUIK_TOKEN", "")) if url else None
         except ValueError as error:
             raise InvalidSetting(f"KUIK_SHIELD_URL={error}") from error
-        return cls(settings_from(environment), shield, authority, look)
+        return cls(settings_from(environment), shield, sight)
 
     def context(self, references: Iterable[Reference] = ()) -> Context:
         """The moment, the settings, and whether these images are public as far as the shield says so in time."""
@@ -106,8 +109,10 @@ class Observer:
         if questions.image:
             context = replace(context, image=self._image(questions.image))
         if questions.pods:
-            context = replace(context, in_use=self._look())
-        return replace(context, authority=self._authority()) if questions.authority else context
+            context = replace(context, in_use=self._sight.in_use())
+        if questions.lost:
+            context = replace(context, lost=self._sight.lost())
+        return replace(context, authority=self._sight.authority()) if questions.authority else context
 
     def _image(self, image: str) -> ImageFacts:
         """What the shield knows of one image; Absent where there is no shield to ask."""

@@ -55,10 +55,10 @@ def summary(parent: Object, seen: Seen) -> tuple[Mapping[str, Any], float]:
     return status, min((wait for wait in (held, young) if wait), default=0.0)
 
 
-def proxies_unfit(daemon_sets: Iterable[Object]) -> Condition | None:
-    """Why pods cannot be pointed to the proxies, where they cannot."""
+def proxies_unfit(daemon_sets: Iterable[Object], lost: int) -> Condition | None:
+    """Why pods cannot be pointed to the proxies, where they cannot; `lost` nodes with a proxy cannot be reached."""
     found = list(daemon_sets)
-    why = unfit(found)
+    why = unfit(found, lost)
     return Condition("Rewriting", FALSE, "ProxiesUnfit" if found else "NoProxies", why.message) if why else None
 
 

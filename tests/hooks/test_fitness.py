@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hooks.fitness import FIT_FOR, KEPT, UNKNOWN_AFTER, Fitness, unfit
+from hooks.fitness import FIT_FOR, KEPT, UNKNOWN_AFTER, Fitness, lost_nodes, reach, unfit
 
 
 def proxies(ready: Any, desired: Any = 10) -> list[dict[str, Any]]:
@@ -57,3 +57,55 @@ def test_what_is_not_known_keeps_the_last_answer_for_a_while() -> None:
     assert lost.after(proxies(10), 0, 182.0).after(proxies(10), 0, 182.0 + FIT_FOR).why is None
     bad = Fitness().after(proxies(0), 0, 0.0).after(proxies(10), UNKNOWN_AFTER + 1, 61.0)
     assert bad.why is not None
+
+
+@pytest.mark.parametrize(
+    ("seen", "lost", "fit"),
+    [
+        (proxies(8), 2, True),
+        (proxies(8), 1, False),
+        (proxies(5), 5, True),
+        (proxies(4), 5, False),
+        (proxies(0), 10, False),
+        (proxies(0, 1), 5, False),
+    ],
+)
+def test_a_proxy_on_a_lost_node_is_not_missed(seen: list[dict[str, Any]], lost: int, fit: bool) -> None:
+    assert (unfit(seen, lost) is None) is fit
+    assert (Fitness().after(seen, 0, 0.0, lost).why is None) is fit
+
+
+def pod(node: str = "n1", *, ready: bool = False, containers: bool = True, **fields: Any) -> dict[str, Any]:
+    """A proxy's pod that kubelet has started, with its own word on the containers, and the last word on the pod."""
+    said = {"Ready": ready, "ContainersReady": containers, "PodScheduled": True}
+    conditions = [{"type": name, "status": str(value)} for name, value in said.items()]
+    started = {"startTime": "2026-01-01T00:00:00Z", "containerStatuses": [{"name": "proxy", "ready": containers}]}
+    return {
+        "metadata": {"name": "p"},
+        "spec": {"nodeName": node, **fields},
+        "status": {**started, "conditions": conditions},
+    }
+
+
+MADE = {"metadata": {"name": "new"}, "spec": {"nodeName": "n1"}, "status": {"phase": "Pending"}}
+
+
+@pytest.mark.parametrize(
+    ("pods", "lost"),
+    [
+        ([], 0),
+        ([pod(ready=True)], 0),
+        ([pod(ready=False, containers=False)], 0),
+        ([pod(ready=False, containers=True)], 1),
+        ([pod(ready=False, containers=True, readinessGates=[{"conditionType": "x"}])], 0),
+        ([MADE], 1),
+        ([{"metadata": {"name": "unscheduled"}, "spec": {}, "status": {}}], 0),
+        ([pod("n1"), pod("n2"), pod("n3", ready=True)], 2),
+        ([pod("n1"), MADE], 1),
+        ([pod("n1", ready=True), MADE], 0),
+        ([{"metadata": {}, "spec": "x", "status": {"conditions": 5}}], 0),
+    ],
+    ids=["none", "ready", "not ready", "lost", "gated", "made since", "unscheduled", "three", "both", "another", "odd"],
+)
+def test_a_lost_node_is_told_from_a_proxy_that_is_not_ready(pods: list[Any], lost: int) -> None:
+    assert lost_nodes(reach(one) for one in pods) == lost

@@ -16,10 +16,13 @@ from werkzeug.test import Client, run_wsgi_app
 
 from hooks.app import create_app
 from hooks.facts import Absent, Context, ImageFacts, Known, Questions, Settings, Unknown
-from hooks.observe import Observer
+from hooks.fitness import lost_nodes, reach
+from hooks.imagecache import PROXIES
+from hooks.last_look import images_in_use
+from hooks.observe import Observer, Sight
 from kube.types import Object
 from kuik.driver.troubles import HookFailed
-from registry.reference import InvalidReference, Reference
+from registry.reference import Reference
 from tests.rig.processes import free_port
 
 Answer = tuple[int, bytes]
@@ -57,7 +60,7 @@ class _Edge(Observer):
     """The hooks' edge with another clock, which sees the pods that a test's cluster has."""
 
     def __init__(self, clock: Clock, pods: Callable[[], Iterable[Object]]) -> None:
-        super().__init__(Settings(), authority=lambda: self.world.authority)
+        super().__init__(Settings(), sight=Sight(lambda: self.world.authority, self._looked, self._lost))
         self.world = World()
         self._clock = clock
         self._pods = pods
@@ -69,7 +72,13 @@ class _Edge(Observer):
         context = super().gather(questions, context)
         if questions.image:
             context = replace(context, image=self.world.images.get(questions.image, ImageFacts()))
-        return replace(context, in_use=Known(_in_use(self._pods()))) if questions.pods else context
+        return context
+
+    def _looked(self) -> Known[frozenset[str]]:
+        return Known(images_in_use(self._pods(), self.settings.proxy))
+
+    def _lost(self) -> Known[int]:
+        return Known(lost_nodes(reach(pod) for pod in self._pods() if _is_proxy(pod)))
 
 
 class Hooks:
@@ -169,13 +178,5 @@ def _parent(path: str, body: bytes) -> Parent:
     return path.rpartition("/")[2], str(named["metadata"]["name"])
 
 
-def _in_use(pods: Iterable[Object]) -> frozenset[str]:
-    found = set()
-    for pod in pods:
-        spec = pod["spec"]
-        for container in (*spec["containers"], *(spec.get("initContainers") or ())):
-            try:
-                found.add(str(Reference.parse(container["image"]).identity))
-            except InvalidReference:
-                continue
-    return frozenset(found)
+def _is_proxy(pod: Object) -> bool:
+    return PROXIES.items() <= (pod["metadata"].get("labels") or {}).items()

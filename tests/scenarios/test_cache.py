@@ -74,6 +74,30 @@ def test_the_webhook_configuration_follows_the_mode(scene: Cluster) -> None:
     assert scene.find("MutatingWebhookConfiguration", WEBHOOK) is None, "without proxies nothing is rewritten"
 
 
+def test_a_proxy_on_a_lost_node_stops_no_rewriting(scene: Cluster) -> None:
+    scene.hooks.world.authority = Known(BUNDLES[0])
+    ours = pod(JOBS, "kuik-proxy-1", "kuik:1", labels=PROXIES, nodeName="gone")
+    scene.apply(image_cache(), ours)
+    proxies(scene, 3, 3)
+    scene.settle()
+    scene.advance(61)
+    scene.settle()
+    assert scene.condition("Rewriting") == ("True", "On")
+    began = {"phase": "Running", "startTime": "2026-01-01T00:00:00Z"}
+    answers = [{"type": "ContainersReady", "status": "False"}, {"type": "Ready", "status": "False"}]
+    scene.report(ours, {**began, "conditions": answers})
+    proxies(scene, 3, 2)
+    scene.settle()
+    assert scene.condition("Rewriting") == ("False", "ProxiesUnfit"), "its kubelet says that it is not ready"
+    lost = [{"type": "ContainersReady", "status": "True"}, {"type": "Ready", "status": "False"}]
+    scene.report(ours, {**began, "conditions": lost})
+    scene.advance(601)
+    scene.settle()
+    scene.advance(61)
+    scene.settle()
+    assert scene.condition("Rewriting") == ("True", "On"), "its kubelet says nothing any more"
+
+
 def test_the_webhook_trusts_what_admission_serves(scene: Cluster) -> None:
     scene.hooks.world.authority = Known(BUNDLES[0])
     scene.apply(image_cache())

@@ -142,6 +142,9 @@ current-context: rig
             "root-ca-file": str(self.api.authority),
             # No node is here for a DaemonSet to run on: its status is the tests' to write.
             "controllers": "*,-daemonset-controller",
+            # A node that falls silent is lost soon.
+            "node-monitor-period": "1s",
+            "node-monitor-grace-period": "4s",
             "kube-api-qps": "500",
             "kube-api-burst": "1000",
             "bind-address": "127.0.0.1",
