@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Protocol
 
 from flask import Flask, Response
@@ -15,7 +14,7 @@ from hooks.asking import Asking
 from hooks.containers import Obstacle, opted
 from hooks.facts import Access, Proof, Settings, Unknown
 from hooks.messages import Unreadable
-from hooks.policy import NamespacePolicies
+from hooks.policy import NamespacePolicies, left_alone
 from hooks.rewrite import Rules
 from hooks.workloads import owner_kind
 from kube.types import Object
@@ -90,14 +89,7 @@ def create_app(judge: Judge, ready: Callable[[], bool]) -> Flask:
 def _policy(about: NamespacePolicies, pod: Object, mode: Mode) -> Callable[[Reference], Obstacle | None]:
     if mode is Mode.OPT_IN and opted(pod) is not True:
         return lambda _reference: _NOT_OPTED_IN
-    rules = about.for_pod(pod, owner_kind(pod))
-
-    @cache  # each image is looked at twice: for what to ask the shield, and for the answer
-    def decide(reference: Reference) -> Obstacle | None:
-        decision = rules.decide(str(reference.identity))
-        return None if decision.caches else Obstacle(decision.rule, decision.message or "a rule leaves the image alone")
-
-    return decide
+    return left_alone(about, pod, owner_kind(pod))
 
 
 def _not_asked(_reference: Reference) -> Access:

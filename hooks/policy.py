@@ -6,16 +6,18 @@ their rules in their order, and the first that fits decides. How an image is kep
 first rule with the action Cache that fits and says it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from operator import itemgetter
 from typing import Self
 
-from hooks.containers import namespace_says, opted
+from hooks.containers import Obstacle, namespace_says, opted
 from hooks.glob import fits
 from hooks.rules import CACHE, IGNORE, Rule, rules_of
 from hooks.terms import Terms
 from kube.types import CACHE_POLICY, CLUSTER_CACHE_POLICY, Object, labels, metadata
+from registry.reference import Reference
 
 POD_LABEL = "PodLabel"
 NAMESPACE_LABEL = "NamespaceLabel"
@@ -128,6 +130,18 @@ class Policies:
     def decide(self, namespace: Object, pod: Object, owner_kind: str, image: str) -> Decision:
         """What becomes of one image of one pod; for more of them, ask `of(namespace).for_pod(...)` once."""
         return self.of(namespace).for_pod(pod, owner_kind).decide(image)
+
+
+def left_alone(about: NamespacePolicies, pod: Object, owner_kind: str) -> Callable[[Reference], Obstacle | None]:
+    """Tells of each image of a pod, or of a template `{metadata, spec}`, by which rule it is left alone, if it is."""
+    rules = about.for_pod(pod, owner_kind)
+
+    @cache  # each image is looked at twice: for what to ask the shield, and for the answer
+    def decide(reference: Reference) -> Obstacle | None:
+        decision = rules.decide(str(reference.identity))
+        return None if decision.caches else Obstacle(decision.rule, decision.message or f"{decision.rule} says so")
+
+    return decide
 
 
 def _says(label: str, *, caches: bool) -> Rule:

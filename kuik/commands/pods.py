@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hooks.rewrite import Rules, everything_public, plan, rewrite_pod
 from kube.types import Object
 from kuik.commands.options import plain_http_option
 from kuik.local.documents import ManifestError, documents, written
+from kuik.local.policies import Rulings
 from kuik.local.templates import with_pods
 
 
@@ -33,15 +35,23 @@ def rewrite(file: str, plain_http: frozenset[str], output: str | None) -> None:
     """Print manifests as admission would make them if every image were public.
 
     Images of containers and init containers get their names at the node proxy; the originals are kept in an
-    annotation. What is left alone, and why, is said on standard error.
+    annotation. ClusterCachePolicies, CachePolicies and Namespaces in FILE count. What is left alone, and why, is said
+    on standard error.
     """
     text = sys.stdin.read() if file == "-" else _read(Path(file))
+    origin = "standard input" if file == "-" else file
     try:
-        found = [document for document in documents(text, "standard input" if file == "-" else file) if document]
+        found = [document for document in documents(text, origin) if document]
+        rulings = Rulings.read(found, origin)
     except ManifestError as error:
         raise click.UsageError(str(error)) from error
-    rules = Rules(Settings(plain_http=plain_http), everything_public)
-    changed = [with_pods(one, lambda pod: _rewritten(pod, rules)) if isinstance(one, dict) else one for one in found]
+    usual = Rules(Settings(plain_http=plain_http), everything_public)
+
+    def rewritten(pod: Object, manifest: Object) -> Object:
+        namespace, policy = rulings.about(pod, manifest)
+        return _rewritten(pod, replace(usual, namespace=namespace, policy=policy))
+
+    changed = [with_pods(one, rewritten) if isinstance(one, dict) else one for one in found]
     _print(changed, output or ("json" if text.lstrip()[:1] == "{" else "yaml"))
 
 

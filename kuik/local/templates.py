@@ -19,17 +19,21 @@ PATHS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def with_pods(manifest: Object, change: Callable[[Object], Object]) -> Object:
+Change = Callable[[Object, Object], Object]
+"""Makes another pod or template of one; it is told the manifest that this is in, or is, as well."""
+
+
+def with_pods(manifest: Object, change: Change) -> Object:
     """The manifest with `change` applied to its pod or pod template, a List's items included; others as they are."""
     items = manifest.get("items")
     if str(manifest.get("kind", "")).endswith("List") and isinstance(items, list):
         inherited = str(manifest["kind"]).removesuffix("List")
         return {**manifest, "items": [_item(item, inherited, change) for item in items]}
     path = PATHS.get(str(manifest.get("kind", "")))
-    return manifest if path is None else _at(manifest, path, change)
+    return manifest if path is None else _at(manifest, path, lambda pod: change(pod, manifest))
 
 
-def _item(item: Any, inherited: str, change: Callable[[Object], Object]) -> Any:
+def _item(item: Any, inherited: str, change: Change) -> Any:
     """An item of a list; the items of a typed list, such as a PodList, may leave out what they are."""
     if not isinstance(item, dict):
         return item

@@ -71,3 +71,44 @@ def test_broken_manifests_are_named(text: str) -> None:
     done = kuik("pods", "rewrite", "-", stdin=text)
     assert done.returncode == 2
     assert "standard input: line" in done.stderr
+
+
+def policy(kind: str, *rules: dict[str, Any], **meta: str) -> dict[str, Any]:
+    metadata = {"name": "rules", **meta}
+    return {"apiVersion": "kuik.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": {"rules": list(rules)}}
+
+
+def placed(namespace: str, workload: dict[str, Any]) -> dict[str, Any]:
+    return {**workload, "metadata": {**workload["metadata"], "namespace": namespace}}
+
+
+def test_policies_and_namespaces_among_the_manifests_count() -> None:
+    team = policy(
+        "CachePolicy", {"name": "no-redis", "match": {"images": ["**/redis:*"]}, "action": "Ignore"}, namespace="team"
+    )
+    jobs = {"name": "no-jobs", "match": {"ownerKinds": ["CronJob"]}, "action": "Ignore"}
+    everywhere = {"apiVersion": "v1", "kind": "List", "items": [policy("ClusterCachePolicy", jobs)]}
+    out = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "out", "labels": {"kuik.dev/cache": "false"}}}
+    web = deployment("web", "nginx:1", "redis:7")
+    nightly = {"spec": {"schedule": "@daily", "jobTemplate": {"spec": {"template": web["spec"]["template"]}}}}
+    cron = {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "nightly"}, **nightly}
+    given = [team, everywhere, out, placed("team", web), placed("else", web), placed("out", web), cron]
+    done = kuik("pods", "rewrite", "-", stdin=yaml.safe_dump_all(given))
+    assert done.returncode == 0, done.stderr
+    *others, in_team, elsewhere, opted, job = yaml.safe_load_all(done.stdout)
+    assert others == [team, everywhere, out]
+    nginx, rewritten = (f"localhost:7439/docker.io/library/{name}" for name in ("nginx:1", "redis:7"))
+    assert images(in_team["spec"]["template"]) == [nginx, "redis:7"]
+    assert images(elsewhere["spec"]["template"]) == [nginx, rewritten]
+    assert opted == placed("out", web)
+    assert job == cron
+    assert "redis:7: CachePolicy/rules/no-redis" in done.stderr
+    assert "nginx:1: ClusterCachePolicy/rules/no-jobs" in done.stderr
+
+
+def test_a_policy_that_no_api_server_would_take_is_named() -> None:
+    bad = policy("CachePolicy", {"name": "x", "action": "Burn"})
+    done = kuik("pods", "rewrite", "-", stdin=yaml.safe_dump(bad))
+    assert done.returncode == 2
+    assert "standard input: CachePolicy rules: spec.rules" in done.stderr
+    assert not done.stdout
