@@ -11,12 +11,11 @@ from wsgiref.types import WSGIApplication
 from proxy.app import create_app
 from proxy.capabilities import KeyFiles, no_keys
 from proxy.chain import Chain
-from proxy.record import SILENT, Recorder
 from proxy.server import THREADS, Server
 from proxy.settings import TIMEOUTS, log_to_stderr, read_token
 from proxy.sources.remote import Remote
 from proxy.sources.upstream import Upstream
-from proxy.telemetry import add_option, of_options
+from proxy.telemetry import Telemetry, add_option, of_options
 from registry.client import Client
 from registry.own_registry import own_credentials
 from registry.transport import NO_RETRIES, HostSettings, Transport, host_settings
@@ -36,15 +35,17 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
-def build(options: argparse.Namespace, recorder: Recorder = SILENT) -> WSGIApplication:
+def build(options: argparse.Namespace, told: Telemetry) -> WSGIApplication:
     """The application that the options describe; raises ValueError for a URL that is none, or credentials likewise."""
     shared = read_token(options.shield_token_file)
     registries = [_remote("registry", url) for url in options.registry]
     registries = [replace(one, credentials=own_credentials(one.host, os.environ)) for one in registries]
     shields = [replace(_remote("shield", url), token=shared) for url in options.shield]
-    direct = Transport(host_settings(options.plain_http), timeouts=TIMEOUTS, retries=NO_RETRIES)
+    direct = Transport(host_settings(options.plain_http), timeouts=TIMEOUTS, retries=NO_RETRIES, watcher=told.upstream)
     keys = KeyFiles(options.capability_keys) if options.capability_keys else no_keys
-    return create_app(Chain(registries, shields, [Upstream(Client(direct))]), keys, recorder)
+    chain = Chain(registries, shields, [Upstream(Client(direct))])
+    told.breakers(chain.breakers, [one.server for one in (*registries, *shields)])
+    return create_app(chain, keys, told.metrics)
 
 
 def _remote(name: str, url: str) -> Remote:
@@ -61,14 +62,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     log_to_stderr()
     try:
-        build(options)
+        build(options, Telemetry("proxy"))
     except ValueError as error:
         parser().error(str(error))
     told = of_options("proxy", options)
 
     def load() -> WSGIApplication:
         told.start()
-        return build(options, told.metrics)
+        return build(options, told)
 
     Server(options.listen or ["127.0.0.1:7439"], load, threads=options.threads).tell(told.health).run()
 

@@ -45,7 +45,7 @@ class Account:
         source = answer.source or "here"
         left = not isinstance(answer.body, NoBody) and answer.length is not None and sent < answer.length
         outcome = BROKEN_OFF if error else CLIENT_LEFT if left else SERVED
-        seconds = self._close(source, outcome, sent)
+        seconds = self._close(source, outcome, sent, answer.span.start if answer.span else 0)
         if error:
             log.warning("%s: broken off after %d bytes from %s in %.3f s: %s", self.what, sent, source, seconds, error)
             return
@@ -76,7 +76,7 @@ class Account:
     def _seconds(self) -> float:
         return time.monotonic() - self.begun
 
-    def _close(self, source: str, outcome: str, sent: int) -> float:
+    def _close(self, source: str, outcome: str, sent: int, start: int = 0) -> float:
         request, seconds = self._request, self._seconds
         kind = (request.kind.value or "base") if request else _NO_KIND
         story = request.story if request else None
@@ -89,6 +89,7 @@ class Account:
                 sent=sent,
                 first=self._first or seconds,
                 whole=seconds,
+                start=start,
                 tag=bool(request and request.kind is Kind.MANIFEST and not request.route.digest),
                 asked=story.asked if story else (),
                 resumed=story.resumed if story else (),

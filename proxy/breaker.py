@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -20,13 +20,22 @@ REMEMBERED = 1000
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """What is known of one source's health. Times are seconds of the caller's monotonic clock."""
+    """What is known of one source's health. Times are seconds of the caller's monotonic clock.
+
+    An open one is so `since` its first failure, and `why` is the last.
+    """
 
     failures: int = 0
     pause: float = 0.0
     paused_at: float = float("-inf")
     asked_from: float = float("-inf")
     why: str = ""
+    since: float = float("-inf")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the source is left alone, but for one request in a pause."""
+        return self.pause > 0
 
     def allows(self, now: float) -> bool:
         """Whether the source may be asked."""
@@ -47,7 +56,7 @@ class Breaker:
         if answered and not self.pause and failures <= FAILURES_TOLERATED:
             return replace(self, failures=failures)
         pause = min(self.pause * 2, LONGEST_PAUSE) if self.pause else FIRST_PAUSE
-        return Breaker(failures, pause, now, now + pause, why)
+        return Breaker(failures, pause, now, now + pause, why, self.since if self.is_open else now)
 
 
 HEALTHY = Breaker()
@@ -60,6 +69,11 @@ class Breakers:
         self._clock = clock
         self._known: dict[str, Breaker] = {}
         self._lock = threading.Lock()
+
+    def open_ones(self) -> Mapping[str, Breaker]:
+        """Those that are open now, by name."""
+        with self._lock:
+            return {name: breaker for name, breaker in self._known.items() if breaker.is_open}
 
     @contextmanager
     def guard(self, source: str, about: str = "") -> Iterator[None]:

@@ -41,22 +41,7 @@ class PullMetrics:
             buckets=_LONG,
             registry=registry,
         )
-        self._waits = Histogram(
-            f"{name}_source_wait_seconds",
-            "Seconds that a source took to answer, or to refuse.",
-            ["source"],
-            buckets=_FAST,
-            registry=registry,
-        )
-        self._asked = Counter(
-            f"{name}_source_answers_total", "What sources said when asked.", ["source", "outcome"], registry=registry
-        )
-        self._resumed = Counter(
-            f"{name}_resumed_transfers_total",
-            "Transfers that broke in the middle and went on elsewhere.",
-            ["broken", "source", "reason"],
-            registry=registry,
-        )
+        self.served_bytes = 0
 
     def begun(self) -> None:
         """See Recorder."""
@@ -68,11 +53,47 @@ class PullMetrics:
         method = exchange.method if exchange.method in _METHODS else "other"
         source = exchange.source or "none"
         self._requests.labels(method, exchange.kind, source, exchange.outcome).inc()
-        if exchange.sent:
-            self._bytes.labels(exchange.kind, source).inc(exchange.sent)
+        for giver, count in exchange.shares():
+            self.served_bytes += count
+            self._bytes.labels(exchange.kind, giver).inc(count)
         if exchange.source:
             self._first.labels(exchange.kind, source).observe(exchange.first)
             self._whole.labels(exchange.kind).observe(exchange.whole)
+
+
+class ProxyMetrics(PullMetrics):
+    """Those of a component that asks several sources."""
+
+    def __init__(self, component: str, registry: CollectorRegistry) -> None:
+        super().__init__(component, registry)
+        name = f"kuik_{component}"
+        self._waits = Histogram(
+            f"{name}_source_wait_seconds",
+            "Seconds that a source took to answer, or to refuse.",
+            ["source"],
+            buckets=_FAST,
+            registry=registry,
+        )
+        self._asked = Counter(
+            f"{name}_source_answers_total", "What sources said when asked.", ["source", "outcome"], registry=registry
+        )
+        self._unchecked = Counter(
+            f"{name}_unchecked_tags_total",
+            "Tags told by a source that cannot know whether they moved.",
+            registry=registry,
+        )
+        self._resumed = Counter(
+            f"{name}_resumed_transfers_total",
+            "Transfers that broke in the middle and went on elsewhere.",
+            ["broken", "source", "reason"],
+            registry=registry,
+        )
+
+    def ended(self, exchange: Exchange) -> None:
+        """See Recorder."""
+        super().ended(exchange)
+        if exchange.tag and exchange.source == "registry":
+            self._unchecked.inc()
         for asked in exchange.asked:
             self._asked.labels(asked.source, asked.outcome).inc()
             if asked.outcome != NOT_ASKED:

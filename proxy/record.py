@@ -1,6 +1,6 @@
 """What proxy and shield tell whoever counts: plain data through a protocol, so that nothing here knows Prometheus."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,7 +17,7 @@ class Exchange:
 
     `kind` is the path's word (`manifests`, `blobs`...), `base` for `/v2/` and `none` for what is no path of the API.
     `outcome` is Served, ClientLeft, BrokenOff or the reason of an error. `source` is who answered, empty for nobody.
-    Times are in seconds from its begin: `first` until the answer began.
+    The body begins at byte `start` of the whole. Times are in seconds from its begin: `first` until the answer began.
     """
 
     method: str
@@ -27,9 +27,21 @@ class Exchange:
     sent: int
     first: float
     whole: float
+    start: int = 0
     tag: bool = False
     asked: Sequence[Asked] = ()
     resumed: Sequence[Resumed] = ()
+
+    def shares(self) -> Iterator[tuple[str, int]]:
+        """The bytes sent, by who gave them: a transfer that broke has several."""
+        source, at, end = self.source, self.start, self.start + self.sent
+        for turn in self.resumed:
+            until = min(turn.at, end)
+            if until > at:
+                yield turn.broken, until - at
+            source, at = turn.source, max(until, at)
+        if end > at:
+            yield source, end - at
 
 
 class Recorder(Protocol):

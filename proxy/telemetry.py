@@ -1,34 +1,44 @@
 """What proxy and shield tell of themselves, on a listener apart from the one that serves pulls."""
 
 import argparse
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import partial
 
-from proxy.metrics import PullMetrics
+from prometheus_client import Gauge
+
+from proxy.breaker import Breakers
+from proxy.health import sources
+from proxy.metrics import ProxyMetrics, PullMetrics
+from proxy.upstream_metrics import BreakerMetrics, UpstreamMetrics
 from telemetry.address import TelemetryAddress
 from telemetry.exposition import metrics_page, registry_for
 from telemetry.health import Health
 from telemetry.listener import listen
 
 
-@dataclass
 class Telemetry:
     """Of one component (`proxy` or `shield`) in one process; nothing is started before `start()`."""
 
-    component: str
-    addresses: Sequence[TelemetryAddress] = ()
-    health: Health = field(init=False)
-    metrics: PullMetrics = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.health = Health(self.component)
-        self.metrics = PullMetrics(self.component, registry_for(self.component))
+    def __init__(self, component: str, addresses: Sequence[TelemetryAddress] = ()) -> None:
+        self.component = component
+        self.health = Health(component)
+        self.registry = registry_for(component)
+        self.metrics = (ProxyMetrics if component == "proxy" else PullMetrics)(component, self.registry)
+        self.upstream = UpstreamMetrics(component, self.registry)
+        self._addresses = addresses
+        saved = Gauge(f"kuik_{component}_saved_bytes", "Bytes served less those from upstream.", registry=self.registry)
+        saved.set_function(lambda: self.metrics.served_bytes - self.upstream.received_bytes)
 
     def start(self) -> None:
         """Answer `/healthz`, `/readyz` and `/metrics`; to be called in the process that serves, before it does."""
-        if self.addresses:
-            listen(self.addresses, {**self.health.pages(), "/metrics": partial(metrics_page, self.metrics.registry)})
+        if self._addresses:
+            listen(self._addresses, {**self.health.pages(), "/metrics": partial(metrics_page, self.registry)})
+
+    def breakers(self, breakers: Breakers, always: Sequence[str]) -> None:
+        """Tell of sources that fail; those of `always` are told of as long as they do not, too."""
+        self.health.check("sources", lambda: sources(always, breakers.open_ones(), time.monotonic()))
+        self.registry.register(BreakerMetrics(self.component, always, breakers.open_ones, self.upstream.label))
 
 
 def add_option(options: argparse.ArgumentParser, default: str) -> None:

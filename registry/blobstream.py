@@ -19,8 +19,9 @@ class BlobStream:
     """The bytes of one blob from `start` on; iterate it once.
 
     `size` is that of the whole blob in bytes, None while the registry does not tell. A break is resumed where it
-    happened, as often as `retries` says (a timeout counts twice) without 8 MiB of progress. Raises Unreachable when
-    that is not enough, Corrupt when the blob changes in between. The digest is not checked here: see `registry.verify`.
+    happened (`resumed` counts that), as often as `retries` says (a timeout counts twice) without 8 MiB of progress.
+    Raises Unreachable when that is not enough, Corrupt when the blob changes in between. The digest is not checked
+    here: see `registry.verify`.
     """
 
     def __init__(self, digest: Digest, start: int, request: Callable[[int], Response], retries: Retries) -> None:
@@ -31,6 +32,7 @@ class BlobStream:
         self._retries = retries
         self._response: Response | None = None
         self._skip = 0
+        self.resumed = 0
         self._open()
 
     def __iter__(self) -> Iterator[bytes]:
@@ -46,6 +48,7 @@ class BlobStream:
                     raise
                 self._retries.sleep(self._retries.pause(breaks))
                 self._open()
+                self.resumed += 1
             else:
                 return
 

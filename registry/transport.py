@@ -6,6 +6,7 @@ status into the error that it stands for.
 
 import ipaddress
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -20,7 +21,7 @@ from registry.address import MAX_REDIRECTS, REDIRECTS, Address, endpoint, named,
 from registry.authorization import Authorization, TokenQuestion
 from registry.credentials import Credentials
 from registry.egress import bypassed
-from registry.errors import RateLimited, ServerFailure, TLSFailure
+from registry.errors import RateLimited, RegistryError, ServerFailure, TLSFailure
 from registry.failures import raise_for
 from registry.hosts import HostSettings, Timeouts, host_settings
 from registry.network import failure
@@ -28,6 +29,7 @@ from registry.pauses import Pauses
 from registry.response import Response, TimedOut
 from registry.retries import NO_RETRIES, Retries
 from registry.tokens import Purpose, Tokens
+from registry.watching import REDIRECTED, TOKEN, Sent, Watcher, kind_of
 from registry.wire import Wire
 
 __all__ = [
@@ -68,12 +70,14 @@ class _Call:
     body: bytes | Sized | None = None
     led_by: str = ""
     """The registry that led here, by a redirect or to a token server."""
+    kind: str = ""
 
 
 class Transport:
     """Connections to all registries; threads share one. `settings` is asked for each host, so it may change.
 
     With `pauses` a registry that said 429 is not asked before the time it named; until then RateLimited is raised.
+    `watcher` is told of every request that goes out.
     """
 
     def __init__(
@@ -84,12 +88,14 @@ class Transport:
         retries: Retries = Retries(),  # noqa: B008  a frozen value
         user_agent: str = "kuik",
         pauses: Pauses | None = None,
+        watcher: Watcher | None = None,
     ) -> None:
         self._settings = settings
         self._timeouts = timeouts
         self.retries = retries
         self._user_agent = user_agent
         self._pauses = pauses
+        self._watcher = watcher
         self._adapter = HTTPAdapter(pool_connections=_HOSTS, pool_maxsize=CONNECTIONS)
         self._authorization = Authorization(self._ask, self._is_plain, Tokens())
 
@@ -167,7 +173,8 @@ class Transport:
         address, headers = call.address, dict(call.headers)
         led_by = call.led_by or named(call.address.host)
         for hops in range(MAX_REDIRECTS + 1):
-            response = self._once(replace(call, address=address, headers=headers, led_by=led_by))
+            kind = REDIRECTED if hops else call.kind or kind_of(address.target)
+            response = self._watched(replace(call, address=address, headers=headers, led_by=led_by, kind=kind))
             response.redirected = hops > 0 and address.origin != call.address.origin
             if response.status not in REDIRECTS or call.method not in ("GET", "HEAD"):
                 return response
@@ -176,7 +183,20 @@ class Transport:
             headers, address = travelling(headers, address, target), target
         raise ServerFailure(f"{call.address.host} redirects more than {MAX_REDIRECTS} times")
 
-    def _once(self, call: _Call) -> Response:
+    def _watched(self, call: _Call) -> Response:
+        """Ask once, and tell the watcher."""
+        watcher, registry, begun = self._watcher, call.led_by, time.monotonic()
+        if watcher is None:
+            return self._once(call)
+        try:
+            response = self._once(call, lambda count: watcher.received(registry, count))
+        except RegistryError:
+            watcher.asked(Sent(registry, call.kind, None, time.monotonic() - begun, {}))
+            raise
+        watcher.asked(Sent(registry, call.kind, response.status, time.monotonic() - begun, response.headers))
+        return response
+
+    def _once(self, call: _Call, count: Callable[[int], None] | None = None) -> Response:
         host = call.address.host
         settings = self._settings(named(host))
         proxies = self._proxies(call, settings)
@@ -198,7 +218,7 @@ class Transport:
         return Response(
             answer.status_code,
             answer.headers,
-            Wire(answer.raw, host, self._timeouts.read),
+            Wire(answer.raw, host, self._timeouts.read, count),
             method=call.method,
             address=call.address,
         )
@@ -218,7 +238,7 @@ class Transport:
         if question.form is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         method = "POST" if question.form else "GET"
-        return self._follow(_Call(method, question.address, headers, question.form, question.registry))
+        return self._follow(_Call(method, question.address, headers, question.form, question.registry, TOKEN))
 
     def _address(self, host: str, path: str, params: Mapping[str, str] | None) -> Address:
         scheme = "http" if self._is_plain(host) else "https"

@@ -4,6 +4,7 @@ import contextlib
 import io
 import select
 import socket
+from collections.abc import Callable
 
 import urllib3
 
@@ -13,9 +14,15 @@ from registry.response import Direct
 
 
 class Wire:
-    """The body of one answer of `host`; `timeout` is how many seconds to wait for its next bytes."""
+    """The body of one answer of `host`; `timeout` is how many seconds to wait for its next bytes.
 
-    def __init__(self, answer: urllib3.HTTPResponse, host: str, timeout: float) -> None:
+    `count` is told of the bytes that came.
+    """
+
+    def __init__(
+        self, answer: urllib3.HTTPResponse, host: str, timeout: float, count: Callable[[int], None] | None = None
+    ) -> None:
+        self._count = count
         self._answer = answer
         self._host = host
         self._timeout = timeout
@@ -58,6 +65,8 @@ class Wire:
         except urllib3.exceptions.HTTPError as error:
             timed_out = isinstance(error, urllib3.exceptions.TimeoutError)
             raise failure(error, self._host, timed_out=timed_out) from None
+        if self._count:
+            self._count(len(piece))
         # A buffered reader gives what it holds, and then reads as much as this past its buffer.
         self._read_ahead = self._read_ahead and size < io.DEFAULT_BUFFER_SIZE
         return piece
@@ -78,6 +87,8 @@ class Wire:
 
     def _taken(self, count: int) -> None:
         """Let both libraries know what passed them by, so that they give the connection back at the end."""
+        if self._count:
+            self._count(count)
         wire, reader = self._answer, self._answer._fp
         wire.length_remaining = (wire.length_remaining or 0) - count
         if reader is None:

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from wsgiref.types import WSGIApplication
 
-from proxy.record import SILENT, Recorder
 from proxy.server import THREADS, Server
 from proxy.settings import TIMEOUTS, log_to_stderr, quantity, read_token
 from proxy.shield.app import create_app
 from proxy.shield.freshness import DEFAULT_FRESHNESS
+from proxy.shield.metrics import tell
 from proxy.shield.origin import Rules, Shield
 from proxy.shield.spool import Spool
-from proxy.telemetry import add_option, of_options
+from proxy.telemetry import Telemetry, add_option, of_options
 from registry.blobs import BlobFolder
 from registry.client import Client
 from registry.pauses import Pauses
@@ -33,13 +33,19 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
-def build(options: argparse.Namespace, shared: str, recorder: Recorder = SILENT) -> WSGIApplication:
+def build(options: argparse.Namespace, shared: str, told: Telemetry) -> WSGIApplication:
     """The application that the options describe."""
     transport = Transport(
-        host_settings(options.plain_http), timeouts=TIMEOUTS, retries=Retries(attempts=2), pauses=Pauses()
+        host_settings(options.plain_http),
+        timeouts=TIMEOUTS,
+        retries=Retries(attempts=2),
+        pauses=Pauses(),
+        watcher=told.upstream,
     )
     spool = Spool(BlobFolder(options.spool / "blobs"), options.spool_size)
-    return create_app(Shield(Client(transport), spool, Rules(lambda: options.freshness)), shared, recorder)
+    shield = Shield(Client(transport), spool, Rules(lambda: options.freshness))
+    tell(told, shield)
+    return create_app(shield, shared, told.metrics)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -54,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     def load() -> WSGIApplication:
         told.start()
-        return build(options, shared, told.metrics)
+        return build(options, shared, told)
 
     Server(binds, load, threads=options.threads).tell(told.health).run()
 

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from proxy.errors import BlobUnknown
 from proxy.path import Route
@@ -30,6 +30,16 @@ COLLAPSED = "kuik-shield; fwd=miss; collapsed"
 BYPASS = "kuik-shield; fwd=bypass"
 
 
+@dataclass(frozen=True, slots=True)
+class BlobTally:
+    """Fetches under way now; requests that joined one, transfers resumed, and damage that came from upstream so far."""
+
+    fetches: int
+    joined: int
+    resumed: int
+    damaged: int
+
+
 class SpooledBlobs:
     """Blobs of all registries. Threads share it; every fetch runs in a thread of its own, whoever leaves."""
 
@@ -44,6 +54,13 @@ class SpooledBlobs:
         self._sizes: SingleFlight[Reference, int | None] = SingleFlight()
         self._damage: Lately[Digest] = Lately(DAMAGE, clock)
         self._absent: Lately[Route] = Lately(ABSENCE, clock)
+        self._collapsed = self._damaged = 0
+
+    def tally(self) -> BlobTally:
+        """The numbers now."""
+        with self._lock:
+            joined = self._collapsed + self._sizes.joined
+            return BlobTally(len(self._under_way), joined, self._filler.resumed, self._damaged)
 
     def fetch(self, request: Request, digest: Digest) -> Answer:
         """The answer to a GET or HEAD of a blob; raises RegistryError."""
@@ -137,6 +154,7 @@ class SpooledBlobs:
         with self._lock:
             fetch = self._under_way.get(digest)
             if fetch:
+                self._collapsed += 1
                 return fetch, False
             fetch = self._under_way[digest] = Fetch(digest)
         thread = threading.Thread(
@@ -160,6 +178,7 @@ class SpooledBlobs:
     def _ended(self, fetch: Fetch, outcome: int | RegistryError) -> None:
         with self._lock:
             del self._under_way[fetch.digest]
+            self._damaged += isinstance(outcome, Corrupt)
         if isinstance(outcome, Corrupt):
             self._damage.note(fetch.digest, outcome)
         if isinstance(outcome, RegistryError):

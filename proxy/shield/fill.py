@@ -1,6 +1,7 @@
 """From upstream into the spool: what the thread of a fetch does."""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -32,6 +33,13 @@ class Filler:
         self._turns = turns
         self._sleep = sleep
         self._too_large: dict[Digest, None] = {}
+        self._resumed = 0
+        self._lock = threading.Lock()
+
+    @property
+    def resumed(self) -> int:
+        """How often a transfer from upstream broke and went on where it broke, also in a later fetch."""
+        return self._resumed
 
     def knows_too_large(self, digest: Digest) -> bool:
         """Whether the blob was seen to be larger than the whole spool, so that asking for it again is in vain."""
@@ -59,6 +67,10 @@ class Filler:
                 return ingest.offset
         finally:
             self._spool.settled(fetch.digest)
+
+    def _count(self, stream: BlobStream, offset: int) -> None:
+        with self._lock:
+            self._resumed += stream.resumed + (offset > 0)
 
     def _show(self, fetch: Fetch) -> None:
         """Let readers have what is there of the blob, once its size is known."""
@@ -104,7 +116,8 @@ class Filler:
         self._admit(ingest, stream)
         with storing():
             file = ingest.path.open("rb", buffering=0)
-        fetch.answered(stream.size, file, ingest.offset)
+        begun = ingest.offset
+        fetch.answered(stream.size, file, begun)
         try:
             for piece in stream:
                 self._keep(ingest, piece)
@@ -114,6 +127,8 @@ class Filler:
         except StoreFull:
             _empty(ingest)
             raise
+        finally:
+            self._count(stream, begun)
 
     def _admit(self, ingest: Ingest, stream: BlobStream) -> None:
         if stream.size is None:

@@ -23,11 +23,15 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TagState:
-    """The last that was heard of one tag: where it points, or why not. `until` is when to ask again, in seconds."""
+    """The last that was heard of one tag: where it points, or why not. `until` is when to ask again, in seconds.
+
+    It is `stale` when upstream was asked since, and did not say.
+    """
 
     descriptor: Descriptor | None = None
     refusal: RegistryError | None = None
     until: float = float("-inf")
+    stale: bool = False
 
     def verdict(self, now: float) -> Verdict:
         """Whether to ask upstream, or to tell what is known."""
@@ -53,5 +57,5 @@ def failed(before: TagState, error: RegistryError, now: float) -> TagState:
     if isinstance(error, (NotFound, Unauthorized)):
         return TagState(None, error, now + REMEMBER_ABSENCE)
     if before.descriptor:
-        return replace(before, until=now + RETRY_AFTER_FAILURE)
+        return replace(before, until=now + RETRY_AFTER_FAILURE, stale=True)
     return UNHEARD

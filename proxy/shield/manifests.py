@@ -32,6 +32,7 @@ class SpooledManifests:
         self._freshness = freshness
         self._clock = clock
         self._tags: OrderedDict[Reference, TagState] = OrderedDict()
+        self._stale = 0
         self._lock = threading.Lock()
         self._asking: SingleFlight[Reference, TagState] = SingleFlight()
         self._getting: SingleFlight[Reference, Manifest] = SingleFlight()
@@ -46,6 +47,8 @@ class SpooledManifests:
         if state.verdict(self._clock()) is Verdict.ASK:
             state = self._asking.do(reference, lambda: self._ask(reference, with_manifest=with_manifest))
         if state.descriptor:
+            with self._lock:
+                self._stale += state.stale
             return state.descriptor
         raise (state.refusal or Corrupt(f"{reference} is not known")).with_traceback(None)
 
@@ -56,6 +59,16 @@ class SpooledManifests:
             return kept, True
         self._absent.check(reference)
         return self._getting.do(reference, lambda: self._get(reference)), False
+
+    @property
+    def stale(self) -> int:
+        """How often a tag was told that upstream could not be asked about."""
+        return self._stale
+
+    @property
+    def joined(self) -> int:
+        """How many questions waited for another's answer."""
+        return self._asking.joined + self._getting.joined
 
     def peek(self, reference: Reference) -> TagState:
         """The last that was heard of a tag; upstream is not asked."""

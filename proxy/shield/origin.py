@@ -9,12 +9,12 @@ from typing import Any
 from proxy.breaker import Breakers
 from proxy.path import Kind
 from proxy.shield.access import Access, AccessFacts
-from proxy.shield.blobs import BYPASS, COLLAPSED, HIT, MISS, SpooledBlobs
+from proxy.shield.blobs import BYPASS, COLLAPSED, HIT, MISS, BlobTally, SpooledBlobs
 from proxy.shield.facts import ImageFacts
 from proxy.shield.freshness import DEFAULT_FRESHNESS
 from proxy.shield.limits import Limits, Turns
 from proxy.shield.manifests import SpooledManifests
-from proxy.shield.spool import Spool
+from proxy.shield.spool import Spool, SpoolTally
 from proxy.shield.upstreams import Mirrors, Upstreams
 from proxy.sources.message import Answer, Request, manifest_answer
 from proxy.sources.upstream import Upstream
@@ -25,6 +25,16 @@ from registry.reference import Reference
 
 SOURCES = {HIT: "spool", MISS: "upstream", COLLAPSED: "collapsed", BYPASS: "bypass"}
 """Where an answer came from, by what is said of it in `Cache-Status`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What there is to count of a shield: questions about manifests that joined another's, and tags told stale."""
+
+    spool: SpoolTally
+    blobs: BlobTally
+    joined: int
+    stale: int
 
 
 def _nothing_pinned(_reference: Reference) -> Digest | None:
@@ -65,7 +75,8 @@ class Shield:
     ) -> None:
         self.spool = spool
         self._pinned = rules.pinned
-        self.turns = Turns(Breakers(clock), rules.limits)
+        self.breakers = Breakers(clock)
+        self.turns = Turns(self.breakers, rules.limits)
         upstreams = Upstreams(client, self.turns, rules.mirrors)
         self._upstream = Upstream(upstreams)
         self._blobs = SpooledBlobs(upstreams, spool, self.turns, clock)
@@ -97,6 +108,10 @@ class Shield:
     def facts(self, reference: Reference) -> Mapping[str, Any]:
         """What is known of the image now; what is not is asked of upstream meanwhile. It never waits."""
         return self._facts.of(reference)
+
+    def tally(self) -> Tally:
+        """The numbers now."""
+        return Tally(self.spool.tally(), self._blobs.tally(), self._manifests.joined, self._manifests.stale)
 
     def _manifest(self, request: Request) -> Answer:
         reference = request.route.reference

@@ -10,17 +10,22 @@ V = TypeVar("V")
 
 
 class SingleFlight(Generic[K, V]):
-    """Calls under way, by key. Who comes while a call is under way gets its result, or its error."""
+    """Calls under way, by key. Who comes while a call is under way gets its result, or its error.
+
+    `joined` counts those who came so.
+    """
 
     def __init__(self) -> None:
         self._under_way: dict[K, Future[V]] = {}
         self._lock = threading.Lock()
+        self.joined = 0
 
     def do(self, key: K, work: Callable[[], V]) -> V:
         """The result of `work()`, which only the first of those who call at the same time runs, in its own thread."""
         with self._lock:
             flight = self._under_way.get(key)
             leads = flight is None
+            self.joined += not leads
             if flight is None:
                 flight = self._under_way[key] = Future()
         if leads:

@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +21,18 @@ PROVEN_FIRST = 64 << 20
 """Bytes up to which content found at the start is hashed before the first reader gets any: a few tenths of a second."""
 LOOK_AGAIN = 10.0
 """Seconds after which the folder is read anew: another process may share it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolTally:
+    """The spool's use now, in bytes and entries, and what left it since the process began."""
+
+    used: int
+    capacity: int
+    entries: int
+    evictions: int
+    evicted_bytes: int
+    damaged: int
 
 
 class Spool:
@@ -48,6 +61,7 @@ class Spool:
         self._kept = 0
         self._broken = 0
         self._looked = 0.0
+        self._evictions = self._evicted_bytes = self._damaged = 0
         self._look()
         self._make_room()
 
@@ -56,6 +70,18 @@ class Spool:
         """Bytes kept, left of broken transfers, or promised to transfers under way."""
         with self._lock:
             return self._kept + self._broken + sum(self._coming.values())
+
+    @property
+    def folder(self) -> Path:
+        """Where it is."""
+        return self._folder.root
+
+    def tally(self) -> SpoolTally:
+        """The numbers now."""
+        with self._lock:
+            return SpoolTally(
+                self.used, self.max_bytes, len(self._sizes), self._evictions, self._evicted_bytes, self._damaged
+            )
 
     def digests(self) -> tuple[Digest, ...]:
         """What is kept, the least recently used first."""
@@ -92,6 +118,8 @@ class Spool:
             at += len(piece)
         if not digest.matches(hasher):
             self.drop([digest])
+            with self._lock:
+                self._damaged += 1
             raise Corrupt(f"what the spool had as {digest} was damaged on the disk")
         with self._lock:
             self._proven.add(digest)
@@ -213,7 +241,10 @@ class Spool:
         return short <= 0
 
     def _drop_oldest(self) -> int:
-        return self.drop([next(iter(self._sizes))])
+        freed = self.drop([next(iter(self._sizes))])
+        self._evictions += 1
+        self._evicted_bytes += freed
+        return freed
 
     def _opened(self, digest: Digest) -> BinaryIO | None:
         with self._lock:

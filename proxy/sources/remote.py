@@ -32,6 +32,11 @@ class Remote:
 
     def peer(self, _request: Request, /) -> str:
         """The server."""
+        return self.server
+
+    @property
+    def server(self) -> str:
+        """As breakers, logs and metrics name it."""
         return f"{self.name} at {self.host}"
 
     def fetch(self, request: Request) -> Answer:
