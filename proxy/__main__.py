@@ -11,6 +11,7 @@ from wsgiref.types import WSGIApplication
 from proxy.app import create_app
 from proxy.capabilities import KeyFiles, no_keys
 from proxy.chain import Chain
+from proxy.handover import Worker, listening
 from proxy.server import THREADS, Server
 from proxy.settings import TIMEOUTS, log_to_stderr, read_token
 from proxy.sources.remote import Remote
@@ -20,17 +21,23 @@ from registry.client import Client
 from registry.own_registry import own_credentials
 from registry.transport import NO_RETRIES, HostSettings, Transport, host_settings
 
+LISTEN, LISTEN_6 = "127.0.0.1:7439", "[::1]:7439"
+DRAIN = 600.0
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line's options."""
     options = argparse.ArgumentParser(prog="python -m proxy", description="kuik's node proxy")
-    options.add_argument("--listen", action="append", metavar="HOST:PORT", help="default 127.0.0.1:7439")
+    options.add_argument("--listen", action="append", metavar="HOST:PORT", help="default: loopback, 7439")
     options.add_argument("--registry", action="append", default=[], metavar="URL", help="a registry that holds copies")
     options.add_argument("--shield", action="append", default=[], metavar="URL", help="an origin shield")
     options.add_argument("--shield-token-file", type=Path, metavar="FILE", help="or the variable KUIK_TOKEN")
     options.add_argument("--capability-keys", type=Path, metavar="DIR", help="a folder with the keys current, previous")
     options.add_argument("--plain-http", action="append", default=[], metavar="HOST:PORT", help="upstream without TLS")
     options.add_argument("--threads", type=int, default=THREADS)
+    options.add_argument(
+        "--drain", type=float, default=DRAIN, metavar="SECONDS", help="how long pulls may go on after SIGTERM"
+    )
     add_option(options, "127.0.0.1:7441")
     return options
 
@@ -62,8 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     log_to_stderr()
     try:
-        build(options, Telemetry("proxy"))
-    except ValueError as error:
+        build(options, Telemetry("proxy"))  # all that takes time to load is there before the port is taken
+        sockets = listening(options.listen) if options.listen else listening([LISTEN], optional=[LISTEN_6])
+    except (ValueError, OSError) as error:
         parser().error(str(error))
     told = of_options("proxy", options)
 
@@ -71,7 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         told.start()
         return build(options, told)
 
-    Server(options.listen or ["127.0.0.1:7439"], load, threads=options.threads).tell(told.health).run()
+    settings = {"threads": options.threads, "graceful_timeout": int(options.drain), "worker_class": Worker}
+    Server([f"fd://{number}" for number in sockets], load, **settings).tell(told.health).run()
 
 
 if __name__ == "__main__":
