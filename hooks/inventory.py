@@ -102,8 +102,7 @@ def _read(workload: Workload, reading: _Reading) -> None:
     originals = originals_of(workload.pod)
     windows = _WINDOWS if is_windows(workload.spec) else None
     rules = _rules(workload, reading.policies)
-    waited = waited_for(workload.pod)
-    late = waited if waited and reading.patience.is_over(workload.pod) else frozenset()
+    late = {image for image, since in waited_for(workload.pod).items() if reading.patience.is_over(since)}
     for container in _images(workload.spec):
         reference = upstream(container, originals, reading.settings.proxy)
         found: Obstacle | None

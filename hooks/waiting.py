@@ -1,7 +1,7 @@
 """Which images a pod waits for in vain, as its status tells, and under which name: upstream's or the proxy's."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -11,11 +11,12 @@ from kube.types import Object, entries, metadata, parse_time, part
 DIRECT = "Direct"
 PROXIED = "Proxied"
 PATIENCE = timedelta(seconds=30)
-"""How long after it was scheduled a pod that cannot pull counts as waiting in vain."""
+"""How long a container has to wait for an image that cannot be pulled until that counts as waiting in vain."""
 
 _STATUSES = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
 _CANNOT_PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"})
 """A failed pull and the pause after it, between which kubelet goes to and fro: the same to us."""
+_BEFORE_WAITING = frozenset({("Initialized", "True"), ("ContainersReady", "False")})
 
 
 @dataclass(slots=True)
@@ -25,11 +26,8 @@ class Patience:
     now: datetime
     soonest: float = field(default=0.0, init=False)
 
-    def is_over(self, pod: Object) -> bool:
-        """Whether the pod was scheduled long enough ago; one that was never scheduled waits for no image."""
-        since = _scheduled(pod)
-        if since is None:
-            return False
+    def is_over(self, since: datetime) -> bool:
+        """Whether who has waited since then has waited long enough."""
         left = min((since + PATIENCE - self.now).total_seconds(), PATIENCE.total_seconds())
         if left > 0:
             left = max(math.ceil(left), 1)
@@ -37,23 +35,30 @@ class Patience:
         return left <= 0
 
 
-def waited_for(pod: Object) -> frozenset[str]:
-    """The images, as the pod's spec has them, that its containers cannot start without and that could not be pulled."""
+def waited_for(pod: Object) -> Mapping[str, datetime]:
+    """The images, as the pod's spec has them, that its containers cannot start without and that could not be pulled.
+
+    Each with the moment from which on the first of them may have waited. A pod that was never scheduled waits for none.
+    """
     status = part(pod, "status")
     if metadata(pod).get("deletionTimestamp") is not None:
-        return frozenset()
-    waiting = {str(entry.get("name")): why for entry, why in _waiting(status)}
-    if not waiting:
-        return frozenset()
+        return {}
+    entries_of = {str(entry.get("name")): (entry, why) for entry, why in _waiting(status)}
+    scheduled = _scheduled(status) if entries_of else None
+    if scheduled is None:
+        return {}
     spec = part(pod, "spec")
     volumes = {str(volume["name"]): volume["image"] for volume in image_volumes(spec)}
-    return frozenset(
-        image
-        for fields in ("containers", "initContainers", "ephemeralContainers")
-        for container in entries(spec, fields)
-        if str(container.get("name")) in waiting
-        for image in _missing(container, volumes, waiting[str(container["name"])])
-    )
+    found: dict[str, datetime] = {}
+    for fields in ("containers", "initContainers", "ephemeralContainers"):
+        for container in entries(spec, fields):
+            if str(container.get("name")) not in entries_of:
+                continue
+            entry, why = entries_of[str(container["name"])]
+            since = max((scheduled, *_not_before(entry, status if fields == "containers" else {})))
+            for image in _missing(container, volumes, why):
+                found[image] = min(found.get(image, since), since)
+    return found
 
 
 def waiting_containers(pod: Object) -> frozenset[str]:
@@ -87,8 +92,21 @@ def _missing(container: Object, volumes: dict[str, str], message: str) -> Iterat
         yield container["image"]
 
 
-def _scheduled(pod: Object) -> datetime | None:
-    status = part(pod, "status")
+def _not_before(entry: Object, status: Object) -> Iterator[datetime]:
+    """Moments at which the container cannot have waited for its image yet.
+
+    It ran until it ended; and until the pod's init containers were done, or while all of the pod's containers were
+    ready, none of them waited. Ephemeral and init containers have no part in either, so no `status` is given for them.
+    """
+    ended = part(part(entry, "lastState"), "terminated").get("finishedAt")
+    said = [one for one in entries(status, "conditions") if (one.get("type"), one.get("status")) in _BEFORE_WAITING]
+    for text in (ended, *(one.get("lastTransitionTime") for one in said)):
+        moment = parse_time(text)
+        if moment is not None:
+            yield moment
+
+
+def _scheduled(status: Object) -> datetime | None:
     started = parse_time(status.get("startTime"))
     if started is not None:
         return started

@@ -97,3 +97,42 @@ def test_both_names_and_flips_give_the_same_bytes() -> None:
 
 def test_a_time_in_the_future_is_looked_at_again_soon() -> None:
     assert told(pod(-3600)) == ({NGINX: []}, 30)
+
+
+def ago(seconds: float) -> str:
+    return format_time(NOW - timedelta(seconds=seconds))
+
+
+def test_a_container_that_ran_waits_since_it_ended() -> None:
+    one = pod(9999)
+    one["status"]["containerStatuses"][0]["lastState"] = {"terminated": {"exitCode": 1, "finishedAt": ago(12)}}
+    assert told(one) == ({NGINX: []}, 18)
+    one["status"]["containerStatuses"][0]["lastState"] = {"terminated": {"exitCode": 1, "finishedAt": ago(30)}}
+    assert told(one) == ({NGINX: ["Direct"]}, 0)
+
+
+@pytest.mark.parametrize(("kind", "status"), [("Initialized", "True"), ("ContainersReady", "False")])
+def test_no_container_waits_before_init_containers_are_done_or_while_all_are_ready(kind: str, status: str) -> None:
+    one = pod(9999)
+    one["status"]["conditions"] = [{"type": kind, "status": status, "lastTransitionTime": ago(10)}]
+    assert told(one) == ({NGINX: []}, 20)
+    one["status"]["conditions"][0]["status"] = "Unknown"
+    assert told(one) == ({NGINX: ["Direct"]}, 0)
+
+
+@pytest.mark.parametrize("kind", ["init", "ephemeral"])
+def test_the_pods_conditions_say_nothing_of_other_containers(kind: str) -> None:
+    one = pod(60)
+    one["status"]["conditions"] = [{"type": "ContainersReady", "status": "False", "lastTransitionTime": ago(5)}]
+    one["spec"][f"{kind}Containers"] = one["spec"].pop("containers")
+    one["status"][f"{kind}ContainerStatuses"] = one["status"].pop("containerStatuses")
+    assert told(one)[0] == {NGINX: ["Direct"]}
+
+
+def test_the_first_of_a_pods_containers_that_waits_for_an_image_counts() -> None:
+    one = pod(60)
+    one["spec"]["containers"].append({"name": "d", "image": "nginx:1"})
+    ended = {"terminated": {"exitCode": 1, "finishedAt": ago(5)}}
+    state = one["status"]["containerStatuses"][0]["state"]
+    one["status"]["containerStatuses"].append({"name": "d", "state": state, "lastState": ended})
+    assert told(one) == ({NGINX: ["Direct"]}, 0)
