@@ -28,8 +28,10 @@ _LOOK_AGAIN = 60.0  # seconds, where something is due and the pods could not be 
 def customize(_parent: Object) -> list[RelatedRule]:
     """All inventories and the policies; all namespaces, as one without an inventory has use that is not known; the
     proxies."""
-    everything = [RelatedRule(resource) for resource in (INVENTORY, NAMESPACE, CLUSTER_POLICY)]
-    return [*everything, RelatedRule(DAEMON_SET, labels=PROXIES)]
+    # Metacontroller begins to read each kind where the one before it is read, and every object that comes meanwhile
+    # costs a sync that fails: so the few come first.
+    everything = [RelatedRule(resource) for resource in (CLUSTER_POLICY, NAMESPACE, INVENTORY)]
+    return [RelatedRule(DAEMON_SET, labels=PROXIES), *everything]
 
 
 def asks(parent: Object, observed: Groups, now: datetime) -> Questions:
@@ -56,10 +58,11 @@ def sync(parent: Object, children: Groups, seen: Observation) -> Desired:
     found = [wanted(image, child, plan) for image, child in (*images, *((image, None) for image in new))]
     alive = sorted((one for one in found if one), key=lambda one: str(one.child["metadata"]["name"]))
     made = [one.child for one in alive]
-    _give_turns(made, existing, plan.usage, _concurrency(spec))
+    cached = {name for name, child in existing.items() if holds(child, "Cached")}
+    _give_turns(made, existing, cached, plan.usage, _concurrency(spec))
     secrets = [secret for child in made for secret in pull_secrets(child["spec"])]
     webhooks, why_not = _webhooks(spec, children[WEBHOOK.group], seen)
-    helped = _rescue(plan.usage, existing.values(), children[JOB.group], spec, seen)
+    helped = _rescue(plan.usage, [existing[name] for name in cached], children[JOB.group], spec, seen)
     observed = [existing.get(child["metadata"]["name"], child) for child in made]
     namespaces = seen.related[NAMESPACE.group]
     status, again = summary(parent, Seen(plan.usage, namespaces, observed, seen.in_use, mode, why_not, seen.now))
@@ -128,10 +131,12 @@ def _image(child: Object) -> str:
     return image
 
 
-def _give_turns(images: list[dict[str, Any]], existing: Mapping[str, Object], usage: Usage, most: int) -> None:
+def _give_turns(
+    images: list[dict[str, Any]], existing: Mapping[str, Object], cached: set[str], usage: Usage, most: int
+) -> None:
     """Say in each image's spec whether pods wait for it, and suspend it unless it is its turn to be copied."""
     waited_for = {wait.image for wait in usage.waits}
-    candidates = [_candidate(image, existing.get(image["metadata"]["name"]), waited_for) for image in images]
+    candidates = [_candidate(image, existing.get(image["metadata"]["name"]), cached, waited_for) for image in images]
     admitted = turns(candidates, most)
     for image, candidate in zip(images, candidates, strict=True):
         spec = image["spec"]
@@ -141,13 +146,14 @@ def _give_turns(images: list[dict[str, Any]], existing: Mapping[str, Object], us
             spec["suspend"] = True
 
 
-def _candidate(image: Object, observed: Object | None, waited_for: set[str]) -> Candidate:
+def _candidate(image: Object, observed: Object | None, cached: set[str], waited_for: set[str]) -> Candidate:
     status = part(observed, "status") if observed else {}
+    name = metadata(image)["name"]
     return Candidate(
-        name=metadata(image)["name"],
+        name=name,
         copy=str(status.get("copy", "")) if status else WANTED,
         admitted=observed is not None and part(observed, "spec").get("suspend") is not True,
-        cached=observed is not None and holds(observed, "Cached"),
+        cached=name in cached,
         waiting=image["spec"]["image"] in waited_for,
         used="unusedSince" not in image["spec"],
     )
@@ -177,9 +183,9 @@ def _no_certificate(authority: Known[str] | Absent | Unknown) -> str:
     return f"the webhook's certificate is not known yet{why}"
 
 
-def _rescue(usage: Usage, images: Iterable[Object], jobs: Group, spec: Object, seen: Observation) -> Rescue:
+def _rescue(usage: Usage, cached_images: Iterable[Object], jobs: Group, spec: Object, seen: Observation) -> Rescue:
     """Help who waits at a proxy always, and who waits upstream where the image is cached and pods are rewritten."""
     mode = OFF if spec.get("delivery") == MIRROR else _mode(spec)
-    cached = {_image(child) for child in images if holds(child, "Cached")} if mode in (ON, OPT_IN) else set()
+    cached = {_image(child) for child in cached_images} if mode in (ON, OPT_IN) else set()
     targets = [wait for wait in usage.waits if wait.name != DIRECT or wait.image in cached]
     return rescue(targets, jobs, mode, seen.settings, seen.now)

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any
 
 from hooks.facts import Context, Gather, Group, Groups, Observation, Questions
-from kube.types import Object, group_key
+from kube.types import Object, group_key, metadata
 
 
 class Unreadable(ValueError):
@@ -117,7 +117,8 @@ def _parent(stage: Stage, request: Mapping[str, Any], field: str) -> Object:
     if found != (stage.parent.api_version, stage.parent.kind):
         wanted = f"{stage.parent.api_version} {stage.parent.kind}"
         raise Unreadable(f"{field}: stage {stage.name} answers for {wanted}, not for {found[0]} {found[1]}")
-    _check_named(parent, field)
+    if not _is_named(parent):
+        raise Unreadable(f"{field}: metadata.name is missing")
     return parent
 
 
@@ -139,12 +140,11 @@ def _group(value: Any, field: str) -> Group:
     if not isinstance(group, Mapping):
         raise Unreadable(f"{field}: not an object of objects")
     for name, obj in group.items():
-        _check_named(obj, f"{field}[{name}]")
+        if not _is_named(obj):
+            raise Unreadable(f"{field}[{name}]: metadata.name is missing")
     return group
 
 
-def _check_named(obj: Any, field: str) -> None:
-    meta = obj.get("metadata") if isinstance(obj, Mapping) else None
-    name = meta.get("name") if isinstance(meta, Mapping) else None
-    if not isinstance(name, str) or not name:
-        raise Unreadable(f"{field}: metadata.name is missing")
+def _is_named(obj: Any) -> bool:
+    name = metadata(obj).get("name") if type(obj) is dict or isinstance(obj, Mapping) else None
+    return isinstance(name, str) and bool(name)

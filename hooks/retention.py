@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from kube.types import Object, parse_time
 
@@ -10,6 +11,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 _DURATION = re.compile(r"(\d{1,6})([smhdw])")
 
 
+@lru_cache(maxsize=1024)  # thousands of images share a few
 def parse_duration(text: str) -> timedelta:
     """Read `30d`, `12h`, `90m`, `45s` or `2w`; raises ValueError."""
     match = _DURATION.fullmatch(text.strip())

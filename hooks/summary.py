@@ -37,7 +37,7 @@ def summary(parent: Object, seen: Seen) -> tuple[Mapping[str, Any], float]:
     """The status to write, and the seconds until it may change by itself (0: never)."""
     cached = [image for image in seen.images if holds(image, "Cached")]
     failed = sum(1 for image in seen.images if part(image, "status").get("phase") == "Failed")
-    at_risk = sum(1 for image in seen.images if _is_used(image) and not holds(image, "Cached"))
+    at_risk = sum(map(_is_used, seen.images)) - sum(map(_is_used, cached))
     sizes = (part(image, "status").get("size") for image in cached)
     gaps, young = _gaps(seen)
     found = (_ready(seen, gaps, at_risk), _rewriting(seen), _degraded(seen, failed))

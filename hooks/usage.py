@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from hooks.facts import Group, Secret
@@ -12,6 +13,8 @@ from hooks.terms import REFRESH_MODES, Refresh, Retention, Terms
 from hooks.waiting import DIRECT, PROXIED
 from kube.types import CLUSTER_CACHE_POLICY, Object, entries, metadata, part, texts
 from registry.reference import InvalidReference, Reference
+
+_OF_TERMS = frozenset({"retentionRule", "refresh", "platforms"})
 
 
 @dataclass(slots=True)
@@ -121,6 +124,7 @@ def _read(inventory: Object, found: _Found) -> str:
     return f"has a workload that cannot be read, {', '.join(texts(spec, 'unreadable')[:1])}" if unread else ""
 
 
+@lru_cache(maxsize=1 << 15)  # the same images come with every sync
 def _is_identity(image: str) -> bool:
     try:
         return str(Reference.parse(image).identity) == image
@@ -134,7 +138,8 @@ def _add(use: Use, namespace: str, entry: Object) -> None:
     use.secrets.update((namespace, secret) for secret in texts(entry, "pullSecrets"))
     use.users.update(f"{namespace}/{user}" for user in users)
     use.total += max(total, len(users)) if isinstance(total, int) else len(users)
-    use.terms = use.terms.joined(terms_of(entry))
+    if not entry.keys().isdisjoint(_OF_TERMS):  # most images have no terms of their own
+        use.terms = use.terms.joined(terms_of(entry))
 
 
 def terms_of(entry: Object) -> Terms:

@@ -56,13 +56,16 @@ def metadata(obj: Object) -> Object:
 def part(obj: Object, field: str) -> Object:
     """A field that holds an object; empty where it is absent, null or something else."""
     value = obj.get(field)
-    return value if isinstance(value, Mapping) else _EMPTY
+    # Parsed JSON holds nothing but dicts; asking an abstract class of each costs more than all else here.
+    return value if type(value) is dict or isinstance(value, Mapping) else _EMPTY
 
 
 def entries(obj: Object, field: str) -> list[Object]:
     """A field that holds a list of objects; what is none is left out."""
     value = obj.get(field)
-    return [entry for entry in value if isinstance(entry, Mapping)] if isinstance(value, list) else []
+    if not isinstance(value, list):
+        return []
+    return [entry for entry in value if type(entry) is dict or isinstance(entry, Mapping)]
 
 
 def texts(obj: Object, field: str) -> list[str]:
