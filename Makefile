@@ -4,8 +4,11 @@ BIN := .venv/bin
 STORE ?= kuik-store
 LISTEN ?= 127.0.0.1:7439
 WORKERS ?= 2
+NAMESPACES ?= 200
+PODS ?= 3000
+IMAGES ?= 600
 
-.PHONY: help demo run test test-cluster test-dataplane check bench format clean
+.PHONY: help demo run test test-cluster test-dataplane scale check bench format clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -27,6 +30,10 @@ test-cluster: .venv/.dev ## the tests on a real API server, built once into a ca
 test-dataplane: .venv/.dev ## the data plane on real registries, S3 and containerd (which needs root), built once into a cache
 	tests/rig/build registry s3 conformance containerd
 	$(BIN)/pytest -q tests/dataplane $(PYTEST_ARGS)
+
+scale: .venv/.dev ## 3,000 pods and 600 images on a real API server, then churn that must write nothing: make scale [NAMESPACES=200] [PODS=3000] [IMAGES=600]
+	tests/rig/build control-plane
+	$(BIN)/python -m tests.cluster.scale --namespaces $(NAMESPACES) --pods $(PODS) --images $(IMAGES) $(SCALE_ARGS)
 
 check: .venv/.dev ## ruff, mypy --strict, the import law
 	$(BIN)/ruff format --check .

@@ -4,6 +4,7 @@ import logging
 import time
 
 from flask import Flask, Response
+from flask import request as http
 from werkzeug.exceptions import HTTPException, NotFound
 
 from hooks import messages
@@ -37,7 +38,8 @@ def create_app(observer: Observer, recorder: Recorder | None = None) -> Flask:
         if recorder and name == "cachedimage":
             recorder.say(transitions(request[stage.style.parent], answer["status"]))
         response = json_answer(answer)
-        _log.debug("synced %s in %.1f ms", name, (time.perf_counter() - started) * 1000)
+        seconds = time.perf_counter() - started
+        _log.debug("synced %s in %.1f ms, asked with %d bytes", name, seconds * 1000, http.content_length or 0)
         return response
 
     @app.post("/customize/<name>")

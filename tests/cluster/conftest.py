@@ -8,10 +8,11 @@ import pytest
 from tests.cluster.rig import metacontroller
 from tests.cluster.rig.cluster import Cluster
 from tests.cluster.rig.control_plane import ControlPlane
+from tests.cluster.rig.installed import install
 from tests.cluster.rig.workloads import image_cache
 from tests.rig.components import Component
 
-ROOT = Path(__file__).parents[2]
+__all__ = ["install"]
 
 
 def pytest_ignore_collect(config: pytest.Config) -> bool | None:
@@ -37,14 +38,6 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 def installed(plane: ControlPlane) -> ControlPlane:
     """The control plane with kuik's kinds and its namespace."""
     return install(plane)
-
-
-def install(plane: ControlPlane) -> ControlPlane:
-    """Apply kuik's kinds, its namespace and its rights."""
-    for name in ("namespace.yaml", "crds/", "rbac.yaml"):
-        plane.kubectl("apply", "-f", str(ROOT / "metacontroller" / name))
-    plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
-    return plane
 
 
 @pytest.fixture(scope="session")

@@ -12,17 +12,33 @@ from tests.rig.built import program
 from tests.rig.processes import free_port, stop, wait_until
 
 ADMIN = "admin-of-the-rig"
+DRIVER = "driver-of-the-rig"
+"""Token and name of who calls kuik's stages and writes what they say."""
+
 _USERS = f"""\
 {ADMIN},admin,1,"system:masters"
 controllers-of-the-rig,system:kube-controller-manager,2,"system:masters"
+{DRIVER},{DRIVER},3,"system:masters"
+"""
+_AUDIT = """\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - {level: Metadata, verbs: [create, update, patch, delete, deletecollection]}
+  - {level: None}
 """
 
 
 @dataclass
 class ControlPlane:
-    """Processes whose data lives in `folder`. `start` returns when the API server is ready for every request."""
+    """Processes whose data lives in `folder`. `start` returns when the API server is ready for every request.
+
+    With `audited`, the API server notes every write, and by whom, in `audit`.
+    """
 
     folder: Path
+    audited: bool = False
     api: Api = field(init=False)
     seconds: float = 0.0
     """How long the start took."""
@@ -40,6 +56,19 @@ class ControlPlane:
             raise
         self.seconds = time.monotonic() - begun
         return self
+
+    @property
+    def audit(self) -> Path:
+        """One JSON document a line."""
+        return self.folder / "audit.log"
+
+    def pid(self, name: str) -> int:
+        """The process that `run` has started."""
+        return self._processes[name].pid
+
+    def end(self, name: str) -> None:
+        """End one program that `run` has started."""
+        stop(self._processes.pop(name))
 
     def stop(self) -> None:
         """End all processes, the controllers first and etcd last."""
@@ -123,6 +152,10 @@ current-context: rig
             "service-cluster-ip-range": "10.96.0.0/16",
             "allow-privileged": "true",
         }
+        if self.audited:
+            policy = self.folder / "audit-policy.yaml"
+            policy.write_text(_AUDIT)
+            options |= {"audit-policy-file": str(policy), "audit-log-path": str(self.audit)}
         self.run("kube-apiserver", [program("kube-apiserver"), *_flags(options)])
         wait_until(self._ready, "kube-apiserver is ready")
 

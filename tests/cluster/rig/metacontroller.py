@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from tests.cluster.rig.control_plane import ControlPlane
+from tests.cluster.rig.control_plane import DRIVER, ControlPlane
 from tests.rig.processes import find, free_port
 
 CONTROLLERS = Path(__file__).parents[3] / "metacontroller" / "controllers"
@@ -35,12 +35,15 @@ def install_crds(plane: ControlPlane) -> None:
     plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", *wanted)
 
 
-def start(plane: ControlPlane) -> None:
-    """Run Metacontroller beside the control plane, fast enough for tests; it ends with the control plane."""
+def start(plane: ControlPlane, *more: str) -> None:
+    """Run Metacontroller beside the control plane, fast enough for tests; it ends with the control plane.
+
+    `more` are options that come last, and so count.
+    """
     path = binary()
     assert path, MISSING
     options = [
-        f"--kubeconfig={plane.kubeconfig()}",
+        f"--kubeconfig={plane.kubeconfig('driver', DRIVER)}",
         "--discovery-interval=500ms",
         "--client-go-qps=100",
         "--client-go-burst=200",
@@ -48,7 +51,7 @@ def start(plane: ControlPlane) -> None:
         f"--health-probe-bind-address=127.0.0.1:{free_port()}",
         "--leader-election=false",
     ]
-    plane.run("metacontroller", [str(path), *options])
+    plane.run("metacontroller", [str(path), *options, *more])
 
 
 def controllers(hooks: str, resync: int) -> str:
