@@ -14,11 +14,26 @@ _REMEMBERED = 4096
 _TELLING = (RateLimited, NotFound, Unauthorized)
 
 
-class Access:
-    """Tries what an image may be opened with. `keyring` is asked only when asking anonymously did not do."""
+Renew = Callable[[Reference], bool]
+"""Gets newer credentials for an image, where there are any; whether that changed something."""
 
-    def __init__(self, keyring: Keyring) -> None:
+
+def nothing_newer(reference: Reference) -> bool:  # noqa: ARG001  the form of Renew
+    """For keyrings that are always up to date."""
+    return False
+
+
+class Access:
+    """Tries what an image may be opened with. `keyring` is asked only when asking anonymously did not do.
+
+    When all is refused and `renew` has something newer, all is tried once more. Without `anonymously` the keyring alone
+    is tried.
+    """
+
+    def __init__(self, keyring: Keyring, renew: Renew = nothing_newer, *, anonymously: bool = True) -> None:
         self._keyring = keyring
+        self._renew = renew
+        self._anonymously = anonymously
         self._worked: OrderedDict[str, Credentials | None] = OrderedDict()
         self._guard = threading.Lock()
 
@@ -29,6 +44,14 @@ class Access:
         raised at once. When all are refused, raises the error that says most. NotFound from what opened the repository
         before is final.
         """
+        try:
+            return self._attempt(reference, ask)
+        except (Unauthorized, NotFound):
+            if not self._renew(reference):
+                raise
+        return self._attempt(reference, ask)
+
+    def _attempt(self, reference: Reference, ask: Callable[[Credentials | None], T]) -> T:
         refused: list[RegistryError] = []
         for credentials, trusted in self._candidates(reference):
             try:
@@ -40,10 +63,15 @@ class Access:
             else:
                 self._remember(reference, credentials)
                 return result
+        if not refused:
+            raise Unauthorized(f"{reference.name}: there are no credentials to ask with")
         raise min(refused, key=lambda error: _TELLING.index(type(error)))
 
     def _candidates(self, reference: Reference) -> Iterator[tuple[Credentials | None, bool]]:
         """Credentials to try, each with whether it opened this repository before."""
+        if not self._anonymously:
+            yield from ((one, False) for one in self._keyring(reference))
+            return
         with self._guard:
             known = reference.name in self._worked
             before = self._worked.get(reference.name)

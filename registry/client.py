@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from werkzeug.http import parse_options_header
 
 from registry import push
-from registry.access import Access
+from registry.access import Access, Renew, nothing_newer
 from registry.blobstream import BlobStream
 from registry.credentials import Credentials, Keyring, no_credentials
 from registry.digest import Digest, InvalidDigest
@@ -30,13 +30,21 @@ class _BrokeOff(Unreachable):
 class Client:
     """One client for all registries; threads share it.
 
-    Each repository is asked anonymously first, then with each of the keyring's credentials; the one that worked is
-    remembered for as long as the keyring still offers it.
+    Each repository is asked anonymously first (unless `anonymously` is False), then with each of the keyring's
+    credentials; the one that worked is remembered for as long as the keyring still offers it. `renew` is called where
+    all were refused.
     """
 
-    def __init__(self, transport: Transport, keyring: Keyring = no_credentials) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        keyring: Keyring = no_credentials,
+        renew: Renew = nothing_newer,
+        *,
+        anonymously: bool = True,
+    ) -> None:
         self.transport = transport
-        self._access = Access(keyring)
+        self._access = Access(keyring, renew, anonymously=anonymously)
 
     def ping(self, host: str) -> None:
         """Return when a registry answers at `host`, with or without asking for credentials; else raise."""

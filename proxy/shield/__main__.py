@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from wsgiref.types import WSGIApplication
 
+from kube.client import Api
 from proxy.server import THREADS, Server
 from proxy.settings import TIMEOUTS, log_to_stderr, quantity, read_token
 from proxy.shield.app import create_app
 from proxy.shield.freshness import DEFAULT_FRESHNESS
 from proxy.shield.metrics import tell
-from proxy.shield.origin import Rules, Shield
+from proxy.shield.origin import Opened, Rules, Shield
+from proxy.shield.pull_secrets import PullSecrets
 from proxy.shield.spool import Spool
 from proxy.telemetry import Telemetry, add_option, of_options
 from registry.blobs import BlobFolder
@@ -24,10 +26,19 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(prog="python -m proxy.shield", description="kuik's origin shield")
     options.add_argument("--listen", action="append", metavar="HOST:PORT", help="default 127.0.0.1:7440")
     options.add_argument("--spool", type=Path, required=True, metavar="DIR")
-    options.add_argument("--spool-size", type=quantity, default=quantity("10Gi"), metavar="BYTES", help="such as 20Gi")
+    options.add_argument(
+        "--spool-size",
+        type=quantity,
+        default=quantity("10Gi"),
+        metavar="BYTES",
+        help="such as 20Gi; private images have half",
+    )
     options.add_argument("--token-file", type=Path, metavar="FILE", help="or the variable KUIK_TOKEN")
     options.add_argument("--plain-http", action="append", default=[], metavar="HOST:PORT", help="upstream without TLS")
     options.add_argument("--freshness", type=float, default=DEFAULT_FRESHNESS, metavar="SECONDS")
+    account = options.add_mutually_exclusive_group()
+    account.add_argument("--in-cluster", action="store_true", help="serve private images by their pods' pull secrets")
+    account.add_argument("--kubeconfig", metavar="FILE", help="likewise, outside of a cluster")
     options.add_argument("--threads", type=int, default=THREADS)
     add_option(options, "127.0.0.1:7442")
     return options
@@ -42,10 +53,22 @@ def build(options: argparse.Namespace, shared: str, told: Telemetry) -> WSGIAppl
         pauses=Pauses(),
         watcher=told.upstream,
     )
-    spool = Spool(BlobFolder(options.spool / "blobs"), options.spool_size)
-    shield = Shield(Client(transport), spool, Rules(lambda: options.freshness))
+    rules, opened, size = Rules(lambda: options.freshness), None, options.spool_size
+    if options.in_cluster or options.kubeconfig:
+        size //= 2
+        opened = _opened(options, transport, Spool(BlobFolder(options.spool / "private" / "blobs"), size))
+    spool = Spool(BlobFolder(options.spool / "blobs"), size)
+    shield = Shield(Client(transport), spool, rules, opened=opened)
     tell(told, shield)
     return create_app(shield, shared, told.metrics)
+
+
+def _opened(options: argparse.Namespace, transport: Transport, spool: Spool) -> Opened:
+    """What private images are asked for with; begins to watch which secrets are in use."""
+    api = Api.in_cluster() if options.in_cluster else Api.from_kubeconfig(options.kubeconfig)
+    secrets = PullSecrets(api).start()
+    client = Client(transport, secrets.keyring, secrets.renew)
+    return Opened(client, spool, options.spool / "private" / "owners", secrets)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -64,7 +64,7 @@ class SpooledBlobs:
 
     def fetch(self, request: Request, digest: Digest) -> Answer:
         """The answer to a GET or HEAD of a blob; raises RegistryError."""
-        kept = self._kept(request, digest)
+        kept = self.kept(request, digest)
         if kept:
             return kept
         self._absent.check(request.route)
@@ -76,18 +76,19 @@ class SpooledBlobs:
 
     def _asked(self, request: Request, digest: Digest) -> Answer:
         if request.is_head:
-            return self._head(request, digest)
+            return self.head(request, digest)
         if request.range and request.range.first > 0:  # a reader that comes back for the rest of damaged bytes
             self._damage.check(digest)
         if self._filler.knows_too_large(digest):
-            return self._through(request, digest)
+            return self.through(request, digest)
         try:
             fetch, leads = self._join(request.route.reference, digest)
             return self._following(request, fetch, MISS if leads else COLLAPSED)
         except StoreFull:
-            return self._through(request, digest)
+            return self.through(request, digest)
 
-    def _kept(self, request: Request, digest: Digest) -> Answer | None:
+    def kept(self, request: Request, digest: Digest) -> Answer | None:
+        """The answer from the spool; None where it has no such blob."""
         file = self._spool.open(digest)
         if file is None:
             return None
@@ -103,7 +104,8 @@ class SpooledBlobs:
             return Answer(NoBody(), size, BLOB_TYPE, digest, wanted, cache=HIT)
         return Answer(FileBody(file, span), size, BLOB_TYPE, digest, wanted, cache=HIT)
 
-    def _head(self, request: Request, digest: Digest) -> Answer:
+    def head(self, request: Request, digest: Digest) -> Answer:
+        """The answer to a HEAD that upstream itself gives; raises RegistryError."""
         reference = request.route.reference
 
         def ask() -> int | None:
@@ -119,7 +121,7 @@ class SpooledBlobs:
     def _following(self, request: Request, fetch: Fetch, cache: str) -> Answer:
         file = fetch.follow(sized=request.range is not None)
         if file is None:
-            kept = self._kept(request, fetch.digest)
+            kept = self.kept(request, fetch.digest)
             if kept is None:  # pushed out again at once, or damaged on the disk
                 raise StoreFull("the spool is too busy")
             return replace(kept, cache=cache)
@@ -133,7 +135,7 @@ class SpooledBlobs:
         wanted = span if request.range else None
         return Answer(body, fetch.size, BLOB_TYPE, fetch.digest, wanted, cache=cache)
 
-    def _through(self, request: Request, digest: Digest) -> Answer:
+    def through(self, request: Request, digest: Digest) -> Answer:
         """Straight from upstream, where the spool has no room for the blob: nothing is kept."""
         with ExitStack() as opened:
             opened.enter_context(self._turns.transfer(request.route.host))

@@ -3,13 +3,15 @@
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any
 
 from proxy.shield.access import Access, AccessFacts
 from proxy.shield.freshness import TagState, Verdict
 from proxy.shield.manifests import SpooledManifests
+from proxy.shield.proofs import Proofs
+from proxy.shield.pull_secrets import Secret
 from registry.errors import NotFound, RegistryError
 from registry.reference import Reference
 
@@ -26,8 +28,16 @@ class ImageFacts:
     """Facts by image; threads share it. Asking costs no request; `clock` is monotonic, in seconds."""
 
     def __init__(
-        self, access: AccessFacts, manifests: SpooledManifests, clock: Callable[[], float] = time.monotonic
+        self,
+        access: AccessFacts,
+        manifests: SpooledManifests,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        proofs: Proofs | None = None,
+        closed: SpooledManifests | None = None,
     ) -> None:
+        self._proofs = proofs
+        self._closed = closed
         self._access = access
         self._manifests = manifests
         self._clock = clock
@@ -42,23 +52,33 @@ class ImageFacts:
         reference = reference.identity
         now = self._clock()
         access, asked_from = self._access.peek(reference)
-        state = None if reference.digest else self._manifests.peek(reference)
-        if now >= asked_from or (state and state.verdict(now) is Verdict.ASK):
+        proven = self._opened(reference) if access is not Access.PUBLIC else []
+        manifests = self._closed if proven and self._closed else self._manifests
+        state = None if reference.digest else manifests.peek(reference)
+        if now >= asked_from or (state and state.verdict(now) is Verdict.ASK) or self._unproven(reference, access):
             self._learn(reference)
         if access is Access.PUBLIC:
             self._proven(reference.name, asked_from)
-        told = access is not Access.UNKNOWN and now < asked_from + TOLD
+        fresh = access is not Access.UNKNOWN and now < asked_from + TOLD
+        said = _said(access, proven) if fresh or proven else None
         return {
-            "access": {"visibility": str(access), "secrets": []} if told else None,
-            "upstream": self._upstream(reference, state, now) if state else None,
+            "access": said,
+            "upstream": self._upstream(reference, state, now, opened=bool(proven)) if state else None,
         }
 
-    def _upstream(self, reference: Reference, state: TagState, now: float) -> Mapping[str, Any] | None:
+    def _opened(self, reference: Reference) -> Sequence[Secret] | None:
+        """The secrets proven to open the image's repository; None where that is not known of all in use."""
+        return self._proofs.proven(reference.name) if self._proofs else []
+
+    def _unproven(self, reference: Reference, access: Access) -> bool:
+        return access is not Access.PUBLIC and self._proofs is not None and self._proofs.due(reference.name)
+
+    def _upstream(self, reference: Reference, state: TagState, now: float, *, opened: bool) -> Mapping[str, Any] | None:
         if now >= state.until + TOLD:
             return None
         if state.descriptor:
             return {"digest": str(state.descriptor.digest)}
-        if isinstance(state.refusal, NotFound) and self._is_public(reference.name, now):
+        if isinstance(state.refusal, NotFound) and (opened or self._is_public(reference.name, now)):
             return {"gone": True}
         return None  # many registries say 404 for what is private
 
@@ -91,12 +111,27 @@ class ImageFacts:
 
     def _ask(self, reference: Reference) -> None:
         try:
-            if self._access.of(reference) is Access.PUBLIC:
+            access = self._access.of(reference)
+            if access is Access.PUBLIC:
                 self._proven(reference.name, self._clock())
+            elif self._proofs:
+                self._proofs.learn(reference)
+            opened = access is not Access.PUBLIC and self._opened(reference)
+            manifests = self._closed if opened and self._closed else self._manifests
             if reference.digest is None:
-                self._manifests.descriptor(reference, with_manifest=False)
+                manifests.descriptor(reference, with_manifest=False)
         except RegistryError:
             return  # what was refused is remembered where it was asked; all else stays unknown
         finally:
             with self._lock:
                 self._waiting.discard(reference)
+
+
+def _said(access: Access, proven: Sequence[Secret] | None) -> Mapping[str, Any] | None:
+    """The answer in the endpoint's form; None where secrets that are in use were not judged yet."""
+    if access is Access.PUBLIC:
+        return {"visibility": "public", "secrets": []}
+    if proven is None:
+        return None
+    secrets = [{"namespace": namespace, "secret": name} for namespace, name in proven]
+    return {"visibility": "private", "secrets": secrets}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from proxy.shield.freshness import DEFAULT_FRESHNESS, UNHEARD, TagState, Verdict, failed, heard
 from proxy.shield.lately import ABSENCE, Lately
+from proxy.shield.shares import Everybodys, Shares
 from proxy.shield.singleflight import SingleFlight
 from proxy.shield.spool import Spool, read_all
 from registry.client import Client
@@ -18,7 +19,10 @@ TAGS_REMEMBERED = 5_000
 
 
 class SpooledManifests:
-    """Manifests of all registries; threads share it. `freshness` and `clock` (monotonic) are in seconds."""
+    """Manifests of all registries; threads share it. `freshness` and `clock` (monotonic) are in seconds.
+
+    `shares` says which of what is kept may be given to whom.
+    """
 
     def __init__(
         self,
@@ -26,7 +30,9 @@ class SpooledManifests:
         spool: Spool,
         freshness: Callable[[], float] = lambda: DEFAULT_FRESHNESS,
         clock: Callable[[], float] = time.monotonic,
+        shares: Shares = Everybodys(),  # noqa: B008 - it has no state
     ) -> None:
+        self._shares = shares
         self._client = client
         self._spool = spool
         self._freshness = freshness
@@ -92,6 +98,7 @@ class SpooledManifests:
                 found = self._get(reference).descriptor
             else:
                 found = self._client.head(reference)
+                self._shares.told(reference.with_digest(found.digest))
         except RegistryError as error:
             state = self._remember(reference, failed(before, error, self._clock()))
             if state is UNHEARD:
@@ -106,12 +113,13 @@ class SpooledManifests:
             if reference.digest:  # of a tag it is remembered with the rest of what is known of the tag
                 self._absent.note(reference, error)
             raise
-        self._spool.put(manifest.digest, manifest.raw)
+        if self._shares.take(reference.with_digest(manifest.digest)):
+            self._spool.put(manifest.digest, manifest.raw)
         return manifest
 
     def _kept(self, reference: Reference) -> Manifest | None:
         digest = reference.digest
-        file = self._spool.open(digest) if digest else None
+        file = self._spool.open(digest) if digest and self._shares.has(reference) else None
         if file is None or digest is None:
             return None
         try:

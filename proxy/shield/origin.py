@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from proxy.breaker import Breakers
 from proxy.path import Kind
@@ -14,15 +14,19 @@ from proxy.shield.facts import ImageFacts
 from proxy.shield.freshness import DEFAULT_FRESHNESS
 from proxy.shield.limits import Limits, Turns
 from proxy.shield.manifests import SpooledManifests
+from proxy.shield.naming import Manifests, Pinned, nothing_pinned
+from proxy.shield.private import Private
+from proxy.shield.proofs import Proofs, Secrets
+from proxy.shield.shares import Owned
 from proxy.shield.spool import Spool, SpoolTally
 from proxy.shield.upstreams import Mirrors, Upstreams
-from proxy.sources.message import Answer, Request, manifest_answer
+from proxy.sources.message import Answer, Request
 from proxy.sources.upstream import Upstream
 from registry.client import Client
-from registry.digest import Digest
 from registry.errors import NotFound
 from registry.reference import Reference
 
+T = TypeVar("T", SpoolTally, BlobTally)
 SOURCES = {HIT: "spool", MISS: "upstream", COLLAPSED: "collapsed", BYPASS: "bypass"}
 """Where an answer came from, by what is said of it in `Cache-Status`."""
 
@@ -37,10 +41,6 @@ class Tally:
     stale: int
 
 
-def _nothing_pinned(_reference: Reference) -> Digest | None:
-    return None
-
-
 @dataclass(frozen=True)
 class Rules:
     """How upstream is asked. All of it is looked up for each request, so it may change at any time.
@@ -52,7 +52,22 @@ class Rules:
     freshness: Callable[[], float] = lambda: DEFAULT_FRESHNESS
     limits: Callable[[str], Limits] = lambda _host: Limits()
     mirrors: Mirrors | None = None
-    pinned: Callable[[Reference], Digest | None] = _nothing_pinned
+    pinned: Pinned = nothing_pinned
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What private repositories are asked for with: `client` has the pull secrets, `spool` is for what they open.
+
+    `owners` is a folder beside the spool for the names of the hosts that its content came from. `mirrors` are asked
+    with what the pull secrets have for them, and not those of the public.
+    """
+
+    client: Client
+    spool: Spool
+    owners: Path
+    secrets: Secrets
+    mirrors: Mirrors | None = None
 
 
 class Shield:
@@ -72,33 +87,47 @@ class Shield:
         clock: Callable[[], float] = time.monotonic,
         *,
         anonymous: Client | None = None,
+        opened: Opened | None = None,
     ) -> None:
         self.spool = spool
-        self._pinned = rules.pinned
         self.breakers = Breakers(clock)
         self.turns = Turns(self.breakers, rules.limits)
         upstreams = Upstreams(client, self.turns, rules.mirrors)
         self._upstream = Upstream(upstreams)
         self._blobs = SpooledBlobs(upstreams, spool, self.turns, clock)
-        self._manifests = SpooledManifests(upstreams, spool, rules.freshness, clock)
+        manifests = SpooledManifests(upstreams, spool, rules.freshness, clock)
+        self._manifests = Manifests(manifests, rules.pinned)
         self._access = AccessFacts(Upstreams(anonymous or client, self.turns, rules.mirrors), clock)
-        self._facts = ImageFacts(self._access, self._manifests, clock)
+        self._private, proofs = None, None
+        self._closed = opened.spool if opened else None
+        if opened:
+            self._private = self._half(opened, rules, clock)
+            proofs = Proofs(self._access, self.turns, opened.secrets, opened.client.transport, clock)
+        closed = self._private.manifests.spooled if self._private else None
+        self._facts = ImageFacts(self._access, manifests, clock, proofs=proofs, closed=closed)
 
     def peer(self, _request: Request, /) -> str:
         """None for others' breakers: the shield in this process answers, and has breakers for each registry."""
         return ""
 
     def fetch(self, request: Request) -> Answer:
-        """The answer from the spool, from memory or from upstream; raises RegistryError."""
+        """The answer from the spool, from memory or from upstream; raises RegistryError.
+
+        What is asked for as public is asked for with `client` and answered from what it brought, and from nothing else.
+        """
         answer = self._fetch(request)
         return replace(answer, source=SOURCES.get(answer.cache, "upstream"))
 
     def _fetch(self, request: Request) -> Answer:
+        if request.route.private:
+            if self._private is None:
+                raise NotFound(f"{request.route}: this shield has no pull secrets")
+            return self._private.fetch(request)
         digest = request.route.digest
         if request.kind is Kind.BLOB and digest:
             return self._blobs.fetch(request, digest)
         if request.kind is Kind.MANIFEST:
-            return self._manifest(request)
+            return self._manifests.answer(request)
         return self._upstream.fetch(request)
 
     def access(self, reference: Reference) -> Access:
@@ -110,23 +139,27 @@ class Shield:
         return self._facts.of(reference)
 
     def tally(self) -> Tally:
-        """The numbers now."""
-        return Tally(self.spool.tally(), self._blobs.tally(), self._manifests.joined, self._manifests.stale)
+        """The numbers now, of public and private together."""
+        mine = self._tally(self.spool, self._blobs, self._manifests.spooled)
+        if self._private is None or self._closed is None:
+            return mine
+        closed = self._tally(self._closed, self._private.blobs, self._private.manifests.spooled)
+        spool, blobs = _summed(mine.spool, closed.spool), _summed(mine.blobs, closed.blobs)
+        return Tally(spool, blobs, mine.joined + closed.joined, mine.stale + closed.stale)
 
-    def _manifest(self, request: Request) -> Answer:
-        reference = request.route.reference
-        pinned = None if reference.digest else self._pinned(reference)
-        if pinned:
-            with suppress(NotFound):  # what is pinned may be gone; then the tag as it is now is better than none
-                return self._by_digest(request, reference.with_digest(pinned))
-        if reference.digest is None:
-            descriptor = self._manifests.descriptor(reference, with_manifest=not request.is_head)
-            if request.is_head:
-                return manifest_answer(request, descriptor, None)
-            reference = reference.with_digest(descriptor.digest)
-        return self._by_digest(request, reference)
+    @staticmethod
+    def _tally(spool: Spool, blobs: SpooledBlobs, manifests: SpooledManifests) -> Tally:
+        return Tally(spool.tally(), blobs.tally(), manifests.joined, manifests.stale)
 
-    def _by_digest(self, request: Request, reference: Reference) -> Answer:
-        manifest, kept = self._manifests.manifest(reference)
-        answer = manifest_answer(request, manifest.descriptor, manifest.raw)
-        return replace(answer, cache=HIT if kept else MISS)
+    def _half(self, opened: Opened, rules: Rules, clock: Callable[[], float]) -> Private:
+        upstreams = Upstreams(opened.client, self.turns, opened.mirrors)
+        shares = Owned(opened.spool, opened.owners)
+        manifests = SpooledManifests(upstreams, opened.spool, rules.freshness, clock, shares)
+        blobs = SpooledBlobs(upstreams, opened.spool, self.turns, clock)
+        asked = Upstream(upstreams)
+        return Private(blobs, Manifests(manifests, rules.pinned), asked, self._blobs, shares, opened.secrets)
+
+
+def _summed(one: T, other: T) -> T:
+    """Two tallies of the same kind as one."""
+    return type(one)(*(getattr(one, name) + getattr(other, name) for name in type(one).__dataclass_fields__))

@@ -1,0 +1,229 @@
+"""The shield's private half before real registries: what a credential brought is given only to who could get it."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from proxy.path import Kind, Route
+from proxy.shield.origin import Opened, Rules, Shield
+from proxy.shield.pull_secrets import Held, Secret
+from proxy.shield.spool import Spool
+from proxy.sources.message import Answer, Request
+from registry.blobs import BlobFolder
+from registry.client import Client
+from registry.credentials import Credentials, DockerConfig
+from registry.digest import Digest
+from registry.errors import NotFound, RegistryError, Unauthorized
+from registry.reference import Reference
+from tests.rig import faulty, reader
+from tests.rig.faulty import Relay
+from tests.rig.images import BuiltImage, image
+from tests.rig.upstream import Upstream
+
+BUILT: BuiltImage = image("hidden", layers=1, layer_size=100_000)
+DIGEST, BLOB = max(BUILT.blobs.items(), key=lambda item: len(item[1]))
+
+
+@dataclass
+class Secrets:
+    """Pull secrets by repository, as a test sets them."""
+
+    by_repository: dict[str, dict[Secret, DockerConfig]] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+
+    def add(self, repository: str, secret: Secret, user: str, password: str) -> None:
+        host = repository.partition("/")[0]
+        config = DockerConfig.parse({"auths": {host: {"username": user, "password": password}}})
+        self.by_repository.setdefault(repository, {})[secret] = config
+
+    def of(self, repository: str) -> Sequence[Secret]:
+        return sorted(self.by_repository.get(repository, {}))
+
+    def held(self, secret: Secret) -> Held:
+        for configs in self.by_repository.values():
+            if secret in configs:
+                return Held(configs[secret], str(configs[secret].entries))
+        return Held()
+
+    def problems(self, reference: Reference) -> list[str]:
+        return self.wrong
+
+    def keyring(self, reference: Reference) -> Sequence[Credentials]:
+        configs = self.by_repository.get(reference.name, {}).values()
+        return DockerConfig.joined(configs).match(reference.host, reference.repository)
+
+
+@dataclass
+class World:
+    shield: Shield
+    secrets: Secrets
+    folder: Path
+
+    def get(self, repository: str, target: str | Digest, *, private: bool = True, method: str = "GET") -> bytes:
+        host, _, name = repository.partition("/")
+        kind = Kind.BLOB if target == DIGEST else Kind.MANIFEST
+        return read(self.shield.fetch(Request(Route(host, name, kind, str(target), private), method)))
+
+    def refused(self, repository: str, target: str | Digest, *, private: bool = True) -> RegistryError:
+        with pytest.raises((NotFound, Unauthorized)) as error:
+            self.get(repository, target, private=private)
+        return error.value
+
+
+def read(answer: Answer) -> bytes:
+    with closing(answer.body):
+        return b"".join(answer.body)
+
+
+def make(folder: Path, secrets: Secrets) -> World:
+    transport = reader.transport()
+    public = Spool(BlobFolder(folder / "blobs"), 1 << 24)
+    private = Spool(BlobFolder(folder / "private" / "blobs"), 1 << 24)
+    opened = Opened(Client(transport, secrets.keyring), private, folder / "private" / "owners", secrets)
+    return World(Shield(Client(transport), public, Rules(lambda: 0), opened=opened), secrets, folder)
+
+
+@pytest.fixture
+def secrets() -> Secrets:
+    return Secrets()
+
+
+@pytest.fixture
+def world(tmp_path: Path, secrets: Secrets) -> World:
+    return make(tmp_path / "shield", secrets)
+
+
+@pytest.fixture
+def own(private_upstream: Upstream, secrets: Secrets) -> str:
+    """A repository that is opened by the secret of one namespace."""
+    private_upstream.push(BUILT, "team/own", "1")
+    secrets.add(f"{private_upstream.host}/team/own", ("a", "regcred"), "alice", "s3cret-enough")
+    return f"{private_upstream.host}/team/own"
+
+
+def test_the_users_secret_opens_a_repository_and_each_byte_is_asked_for_once(
+    world: World, own: str, private_upstream: Upstream
+) -> None:
+    private_upstream.forget_requests()
+    for _ in range(3):
+        assert world.get(own, "1") == BUILT.raw
+        assert world.get(own, BUILT.digest) == BUILT.raw
+        assert world.get(own, DIGEST) == BLOB
+        world.get(own, DIGEST, method="HEAD")
+    assert private_upstream.count("GET", "/blobs/") == 1
+    assert private_upstream.count("GET", "/manifests/") == 1
+
+
+def test_what_a_secret_brought_is_never_told_to_the_public(world: World, own: str) -> None:
+    world.get(own, "1")
+    world.get(own, DIGEST)
+    for target in ("1", BUILT.digest, DIGEST):
+        assert isinstance(world.refused(own, target, private=False), Unauthorized)
+
+
+def test_another_repository_of_the_same_registry_does_not_get_it_by_its_digest(
+    world: World, own: str, private_upstream: Upstream
+) -> None:
+    world.get(own, "1")
+    world.get(own, DIGEST)
+    private_upstream.push(image("another"), "team/another", "1")
+    another = f"{private_upstream.host}/team/another"
+    world.secrets.add(another, ("b", "regcred"), "alice", "s3cret-enough")
+    for target in (BUILT.digest, DIGEST):
+        assert isinstance(world.refused(another, target), NotFound)
+    private_upstream.forget_requests()
+    private_upstream.push(BUILT, "team/another", "2")
+    private_upstream.forget_requests()
+    assert world.get(another, "2") == BUILT.raw
+    # What was told a moment ago is told for some seconds; a fresh look has none of that.
+    fresh = make(world.folder, world.secrets)
+    assert fresh.get(another, DIGEST) == BLOB
+    assert private_upstream.count("GET", "/blobs/") == 0, (
+        "the bytes are shared once the registry has said that it has them"
+    )
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_registry_that_lies_gets_nothing_that_is_another_s(world: World, own: str, again: bool) -> None:
+    """It claims to have whatever it is asked for; the bytes it cannot send."""
+    world.get(own, "1")
+    world.get(own, DIGEST)
+    if again:
+        world = make(world.folder, world.secrets)
+    size = {"Content-Type": BUILT.media_type, "Docker-Content-Digest": str(BUILT.digest)}
+    with Relay() as liar:
+        liar.rule(faulty.answer(200, b"x" * len(BUILT.raw), size), method="HEAD", path="/manifests/", times=None)
+        liar.rule(faulty.answer(200, b"x" * len(BLOB)), method="HEAD", path="/blobs/", times=None)
+        evil = f"{liar.host}/evil/app"
+        world.secrets.add(evil, ("evil", "regcred"), "eve", "mallory")
+        world.get(evil, "1", method="HEAD")
+        for target in ("1", BUILT.digest, DIGEST):
+            for private in (True, False):
+                assert isinstance(world.refused(evil, target, private=private), NotFound)
+        assert not [seen for seen in liar.requests if "Basic" in seen.headers.get("Authorization", "")]
+
+
+def test_who_lied_first_takes_nothing_from_the_one_who_has_it(world: World, own: str) -> None:
+    with Relay() as liar:
+        liar.rule(faulty.answer(200, b"x" * len(BLOB)), method="HEAD", path="/blobs/", times=None)
+        evil = f"{liar.host}/evil/app"
+        world.secrets.add(evil, ("evil", "regcred"), "eve", "mallory")
+        world.refused(evil, DIGEST)
+        assert world.get(own, DIGEST) == BLOB
+        assert isinstance(world.refused(evil, DIGEST), NotFound)
+
+
+def test_what_the_public_may_have_anyway_is_shared(world: World, own: str, upstream: Upstream) -> None:
+    upstream.push(BUILT, "team/open", "1")
+    assert world.get(f"{upstream.host}/team/open", DIGEST, private=False) == BLOB
+    upstream.stop()
+    assert world.get(own, DIGEST) == BLOB
+
+
+def test_a_repository_without_secrets_stays_closed_and_says_why(world: World, private_upstream: Upstream) -> None:
+    private_upstream.push(BUILT, "team/closed", "1")
+    refused = world.refused(f"{private_upstream.host}/team/closed", "1")
+    assert isinstance(refused, Unauthorized)
+    assert "no workload names a pull secret for it" in str(refused)
+
+
+def test_secrets_that_are_of_no_use_are_named_and_are_the_reason(world: World, upstream: Upstream) -> None:
+    name = f"{upstream.host}/team/none"
+    world.secrets.by_repository[name] = {("a", "gone"): DockerConfig()}
+    world.secrets.wrong = ["Secret a/gone does not exist"]
+    refused = world.refused(name, "1")
+    assert isinstance(refused, Unauthorized), "a 404 may hide what is private, and nobody was asked with a credential"
+    assert str(refused).endswith("; Secret a/gone does not exist")
+
+
+def test_a_shield_without_secrets_has_nothing_private(tmp_path: Path, upstream: Upstream) -> None:
+    upstream.push(BUILT, "team/open", "1")
+    shield = Shield(reader.client(), Spool(BlobFolder(tmp_path / "spool"), 1 << 20))
+    with pytest.raises(NotFound, match="no pull secrets"):
+        shield.fetch(Request(Route(upstream.host, "team/open", Kind.MANIFEST, "1", private=True)))
+
+
+@pytest.fixture
+def hiding(private_upstream: Upstream) -> Iterator[Relay]:
+    """A registry that answers 404 to whoever does not log in, and asks nobody to."""
+
+    def hide(exchange: faulty.Exchange) -> None:
+        if exchange.headers.get("Authorization"):
+            faulty.pass_on(exchange)
+        else:
+            faulty.error(404, "NAME_UNKNOWN")(exchange)
+
+    private_upstream.push(BUILT, "team/own", "1")
+    with Relay(private_upstream.host) as relay:
+        yield relay.rule(hide, path="/v2/team/", times=None)
+
+
+def test_a_registry_that_hides_what_is_private_is_opened(world: World, hiding: Relay) -> None:
+    name = f"{hiding.host}/team/own"
+    world.secrets.add(name, ("a", "regcred"), "alice", "s3cret-enough")
+    assert world.get(name, "1") == BUILT.raw
+    assert world.get(name, DIGEST) == BLOB
+    assert isinstance(world.refused(name, DIGEST, private=False), NotFound)
