@@ -12,9 +12,10 @@ from hooks.messages import Desired, RelatedRule, Unreadable
 from hooks.progress import RUNNING, WAITING, WANTED, Progress
 from hooks.refresh import IGNORE, SYNC, Earlier, Refresh, Upstream, earlier, kept, listed
 from hooks.resources import JOB
-from hooks.retention import DEFAULT_RETENTION, parse_duration
+from hooks.retention import DEFAULT_RETENTION
 from hooks.verification import Report
 from hooks.wanted import pull_secrets
+from kube.duration import parse_duration
 from kube.types import Object, part, texts
 from registry.digest import Digest, InvalidDigest
 from registry.reference import InvalidReference, Reference

@@ -11,7 +11,7 @@ from hooks.messages import Desired, RelatedRule, Unreadable
 from hooks.pull_roles import pull_roles
 from hooks.rescue_job import Rescue, rescue
 from hooks.resources import CACHED, CLUSTER_POLICY, DAEMON_SET, INVENTORY, JOB, NAMESPACE, WEBHOOK
-from hooks.retention import DEFAULT_RETENTION, parse_duration
+from hooks.retention import DEFAULT_RETENTION
 from hooks.summary import Seen, proxies_unfit, summary
 from hooks.terms import REFRESH_MODES, Refresh, Retention, Terms
 from hooks.turns import WANTED, Candidate, turns
@@ -19,6 +19,7 @@ from hooks.usage import Usage, usage
 from hooks.waiting import DIRECT
 from hooks.wanted import Plan, Wanted, overdue, pull_secrets, wanted
 from hooks.webhook import MIRROR, MODES, NAME, OFF, ON, OPT_IN, bundle_of, configuration, encoded
+from kube.duration import parse_duration
 from kube.types import Object, metadata, part, texts
 
 PROXIES = {"app.kubernetes.io/name": "kube-image-keeper", "app.kubernetes.io/component": "proxy"}

@@ -11,7 +11,7 @@ from hooks.attempts import Attempt, Copied
 from hooks.conditions import FALSE, TRUE, UNKNOWN, Condition, condition
 from hooks.facts import Absent, ImageFacts, Known, Unknown
 from hooks.messages import Unreadable
-from hooks.retention import parse_duration
+from kube.duration import parse_duration
 from kube.types import Object, entries, format_time, parse_time, part
 from registry.reference import Reference
 

@@ -1,23 +1,10 @@
 """How long an image stays after its last use."""
 
-import re
 from datetime import datetime, timedelta
-from functools import lru_cache
 
 from kube.types import Object, parse_time
 
 DEFAULT_RETENTION = "30d"
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_DURATION = re.compile(r"(\d{1,6})([smhdw])")
-
-
-@lru_cache(maxsize=1024)  # thousands of images share a few
-def parse_duration(text: str) -> timedelta:
-    """Read `30d`, `12h`, `90m`, `45s` or `2w`; raises ValueError."""
-    match = _DURATION.fullmatch(text.strip())
-    if not match:
-        raise ValueError(f"duration {text!r}: write a number and one of s, m, h, d, w, for example 30d")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
 def remaining(spec: Object, retention: timedelta, now: datetime) -> float | None:

@@ -13,9 +13,9 @@ import orjson
 
 from hooks.glob import Glob, fits, glob
 from hooks.messages import Unreadable
-from hooks.retention import parse_duration
 from hooks.selector import OPERATORS, WITH_VALUES, Requirement, Selector
 from hooks.terms import REFRESH_MODES, Refresh, Retention, Terms
+from kube.duration import parse_duration
 from kube.types import CLUSTER_CACHE_POLICY, Object, metadata
 
 CACHE = "Cache"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hooks.retention import parse_duration
+from kube.duration import parse_duration
 
 REFRESH_MODES = ("Ignore", "Warn", "Sync")
 """From the weakest to the strongest."""

@@ -7,10 +7,10 @@ from typing import Any
 
 from hooks.facts import Group, Secret
 from hooks.inventory import CACHE, IGNORE, MAX_USERS
-from hooks.retention import parse_duration
 from hooks.rules import images_of, rules_of
 from hooks.terms import REFRESH_MODES, Refresh, Retention, Terms
 from hooks.waiting import DIRECT, PROXIED
+from kube.duration import parse_duration
 from kube.types import CLUSTER_CACHE_POLICY, Object, entries, metadata, part, texts
 from registry.reference import InvalidReference, Reference
 

@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from hooks.facts import Absent, Known, Secret, Unknown
-from hooks.retention import parse_duration, remaining
+from hooks.retention import remaining
 from hooks.terms import Refresh, Retention, Terms
 from hooks.usage import Usage, Use, terms_of
+from kube.duration import parse_duration
 from kube.types import API_VERSION, CACHED_IMAGE, Object, entries, format_time, metadata, part, texts
 from registry.reference import DOCKER_HUB, Reference
 

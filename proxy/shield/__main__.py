@@ -2,23 +2,24 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from wsgiref.types import WSGIApplication
 
 from kube.client import Api
 from proxy.server import THREADS, Server
-from proxy.settings import TIMEOUTS, log_to_stderr, quantity, read_token
+from proxy.settings import log_to_stderr, quantity, read_token
 from proxy.shield.app import create_app
-from proxy.shield.freshness import DEFAULT_FRESHNESS
+from proxy.shield.asking import Asking
+from proxy.shield.cluster import Following
 from proxy.shield.metrics import tell
-from proxy.shield.origin import Opened, Rules, Shield
+from proxy.shield.origin import Opened, Shield
 from proxy.shield.pull_secrets import PullSecrets
 from proxy.shield.spool import Spool
 from proxy.telemetry import Telemetry, add_option, of_options
 from registry.blobs import BlobFolder
 from registry.client import Client
-from registry.pauses import Pauses
-from registry.transport import Retries, Transport, host_settings
+from registry.transport import host_settings
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,9 +36,15 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument("--token-file", type=Path, metavar="FILE", help="or the variable KUIK_TOKEN")
     options.add_argument("--plain-http", action="append", default=[], metavar="HOST:PORT", help="upstream without TLS")
-    options.add_argument("--freshness", type=float, default=DEFAULT_FRESHNESS, metavar="SECONDS")
+    options.add_argument(
+        "--freshness", type=float, metavar="SECONDS", help="instead of what the ImageCache says; without one 60"
+    )
     account = options.add_mutually_exclusive_group()
-    account.add_argument("--in-cluster", action="store_true", help="serve private images by their pods' pull secrets")
+    account.add_argument(
+        "--in-cluster",
+        action="store_true",
+        help="follow the ImageCache's settings and pinned tags, and serve private images by their pods' pull secrets",
+    )
     account.add_argument("--kubeconfig", metavar="FILE", help="likewise, outside of a cluster")
     options.add_argument("--threads", type=int, default=THREADS)
     add_option(options, "127.0.0.1:7442")
@@ -46,29 +53,41 @@ def parser() -> argparse.ArgumentParser:
 
 def build(options: argparse.Namespace, shared: str, told: Telemetry) -> WSGIApplication:
     """The application that the options describe."""
-    transport = Transport(
-        host_settings(options.plain_http),
-        timeouts=TIMEOUTS,
-        retries=Retries(attempts=2),
-        pauses=Pauses(),
-        watcher=told.upstream,
-    )
-    rules, opened, size = Rules(lambda: options.freshness), None, options.spool_size
-    if options.in_cluster or options.kubeconfig:
+    api = _api(options)
+    asking = _asking(options, told, api)
+    rules, opened, size = asking.rules(), None, options.spool_size
+    if options.freshness is not None:
+        rules = replace(rules, freshness=lambda: options.freshness)
+    if api:
         size //= 2
-        opened = _opened(options, transport, Spool(BlobFolder(options.spool / "private" / "blobs"), size))
+        opened = _opened(api, asking, Spool(BlobFolder(options.spool / "private" / "blobs"), size), options.spool)
     spool = Spool(BlobFolder(options.spool / "blobs"), size)
-    shield = Shield(Client(transport), spool, rules, opened=opened)
+    shield = Shield(Client(asking.transport()), spool, rules, opened=opened)
     tell(told, shield)
     return create_app(shield, shared, told.metrics)
 
 
-def _opened(options: argparse.Namespace, transport: Transport, spool: Spool) -> Opened:
+def _api(options: argparse.Namespace) -> Api | None:
+    if options.in_cluster:
+        return Api.in_cluster()
+    return Api.from_kubeconfig(options.kubeconfig) if options.kubeconfig else None
+
+
+def _asking(options: argparse.Namespace, told: Telemetry, api: Api | None) -> Asking:
+    """How registries are asked; begins to watch what the cluster says of that."""
+    base = host_settings(options.plain_http)
+    if api is None:
+        return Asking(base=base, watcher=told.upstream)
+    following = Following(api).start()
+    return Asking(following.settings, base, following.pinned, watcher=told.upstream)
+
+
+def _opened(api: Api, asking: Asking, spool: Spool, folder: Path) -> Opened:
     """What private images are asked for with; begins to watch which secrets are in use."""
-    api = Api.in_cluster() if options.in_cluster else Api.from_kubeconfig(options.kubeconfig)
     secrets = PullSecrets(api).start()
-    client = Client(transport, secrets.keyring, secrets.renew)
-    return Opened(client, spool, options.spool / "private" / "owners", secrets)
+    client = Client(asking.transport(), secrets.keyring, secrets.renew)
+    owners = folder / "private" / "owners"
+    return Opened(client, spool, owners, secrets, asking.mirrors(secrets.mirror_keyring))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -99,9 +99,13 @@ class PullSecrets:
 
     def keyring(self, reference: Reference) -> Sequence[Credentials]:
         """The credentials of all users of the repository, the most specific first."""
-        configs = (self.held(secret).config for secret in self.of(reference.name))
+        return self.mirror_keyring(reference, reference)
+
+    def mirror_keyring(self, image: Reference, place: Reference) -> Sequence[Credentials]:
+        """The credentials that the users of an image have for where a mirror has it: those for the mirror's host."""
+        configs = (self.held(secret).config for secret in self.of(image.name))
         joined = DockerConfig.joined(config for config in configs if config)
-        return joined.match(reference.host, reference.repository)
+        return joined.match(place.host, place.repository)
 
     def problems(self, reference: Reference) -> list[str]:
         """Why secrets of the repository's users are of no use, in words that name them and nothing that is in them."""

@@ -152,6 +152,7 @@ class _Mirrored(BlobStream):
     def __init__(self, stream: BlobStream, start: int, rest: Callable[[int], BlobStream]) -> None:
         self.digest = stream.digest
         self.size = stream.size
+        self.resumed = 0
         self._now = stream
         self._at = start
         self._rest_from = rest
@@ -164,6 +165,7 @@ class _Mirrored(BlobStream):
         except Unreachable:
             self._now.close()
             self._now = self._rest_from(self._at)
+            self.resumed += 1
             if None not in (self.size, self._now.size) and self.size != self._now.size:
                 raise
             yield from self._now

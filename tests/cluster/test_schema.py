@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from kube.schema import defaulted, validate
+from registry.settings import InvalidSettings, read_registries
 from tests.cluster.rig.api import Object, Refused
 from tests.cluster.rig.control_plane import ControlPlane
 
@@ -32,6 +33,13 @@ def image(**spec: Any) -> Object:
 
 def cache(**spec: Any) -> Object:
     return made("ImageCache", "default", spec)
+
+
+PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+
+
+def registry(**changes: Any) -> Object:
+    return {"host": "reg.example:5000", **changes}
 
 
 def inventory(*images: Any, **spec: Any) -> Object:
@@ -61,12 +69,27 @@ GOOD = [
     image(unusedSince="2026-01-01T00:00:00.123456+02:00"),
     cache(),
     cache(retention="999999w", platforms=[], selector={"matchLabels": {"a": "b"}}),
+    cache(freshness="5m", registries=[registry(), {"host": "*", "egressProxy": {"url": "http://p.example:3128"}}]),
+    cache(registries=[registry(ca="# two\n" + PEM + PEM), {"host": "a.example", "plainHTTP": True}]),
+    cache(registries=[registry(mirrors=[{"host": "m.example:8443", "prefix": "a/b-c", "timeoutSeconds": 30}])]),
+    cache(registries=[registry(limits={"transfers": 1})]),
     without(cache(), "spec"),
     inventory(),
     inventory(entry(), entry(decision="Ignore", message="why", usedBy=["Pod/x"] * 20)),
 ]
 
 BAD = {
+    "freshness": cache(freshness="1 minute"),
+    "registry-host": cache(registries=[registry(host="https://reg.example")]),
+    "registry-host-missing": cache(registries=[{"plainHTTP": True}]),
+    "registry-field": cache(registries=[registry(plainHttp=True)]),
+    "registry-ca": cache(registries=[registry(ca="/etc/ssl/ca.pem")]),
+    "mirror-host": cache(registries=[registry(mirrors=[{"prefix": "a"}])]),
+    "mirror-prefix": cache(registries=[registry(mirrors=[{"host": "m.example", "prefix": "A//b"}])]),
+    "mirror-timeout": cache(registries=[registry(mirrors=[{"host": "m.example", "timeoutSeconds": 0}])]),
+    "egress-password": cache(registries=[registry(egressProxy={"url": "http://user:word@p.example:3128"})]),
+    "egress-scheme": cache(registries=[registry(egressProxy={"url": "socks5://p.example"})]),
+    "limits": cache(registries=[registry(limits={"requests": 0})]),
     "retention-words": cache(retention="30 days"),
     "retention-number": cache(retention=30),
     "retention-newline": cache(retention="30d\n"),
@@ -101,6 +124,26 @@ BAD = {
     "entry-null": inventory(None),
     "images-missing": made("ImageInventory", "team", {"namespace": "team"}),
 }
+
+
+MEANINGLESS = {
+    r"registries\[0\].*leave out ca or plainHTTP": [registry(plainHTTP=True, ca=PEM)],
+    r"registries\[0\].host.*write docker.io": [registry(host="index.docker.io")],
+    r"registries\[0\].*the host \* has none": [registry(host="*", mirrors=[{"host": "m.example"}])],
+    r"registries\[0\].*not every other": [registry(host="*", plainHTTP=True)],
+    r"registries\[0\].*another host": [registry(mirrors=[{"host": "reg.example:5000"}])],
+    r"registries\[0\].ca.*private key": [registry(ca=PEM + "-----BEGIN PRIVATE KEY-----")],
+    r"registries\[1\].*Duplicate": [registry(), registry()],
+}
+"""What the form allows and the API server's rules (CEL) refuse; the shield's own reading does as well."""
+
+
+@pytest.mark.parametrize("said", MEANINGLESS)
+def test_registries_that_make_no_sense_are_refused_by_field(installed: ControlPlane, said: str) -> None:
+    with pytest.raises(Refused, match=said):
+        verdict(installed, cache(registries=MEANINGLESS[said]))
+    with pytest.raises(InvalidSettings):
+        read_registries(MEANINGLESS[said])
 
 
 def verdict(plane: ControlPlane, obj: Object) -> Object:

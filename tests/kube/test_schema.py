@@ -31,6 +31,8 @@ def test_defaults_are_filled_in_and_the_object_given_stays() -> None:
         "platforms": ["linux/arm64"],
         "copies": {"concurrency": 5},
         "refresh": {"mode": "Sync", "interval": "1h"},
+        "freshness": "60s",
+        "registries": [],
         "selector": {"matchLabels": {"kuik.dev/image-cache": "default"}},
     }
     assert given["spec"] == {"platforms": ["linux/arm64"]}
@@ -61,6 +63,11 @@ def test_a_spec_that_is_left_out_is_the_default_one() -> None:
         ({**cached_image(), "metadata": {"name": "a..b"}}, "metadata.name", "a..b"),
         ({**image_cache(), "metadata": {"name": "other"}}, "metadata.name", "default"),
         (image_cache(retention="30d\n"), "spec.retention", "30d"),
+        (image_cache(freshness="1 minute"), "spec.freshness", "number"),
+        (image_cache(registries=[{}]), "spec.registries.0", "host"),
+        (image_cache(registries=[{"host": "https://a.example"}]), "spec.registries.0.host", "docker.io"),
+        (image_cache(registries=[{"host": "a.example", "ca": "x"}]), "spec.registries.0.ca", "PEM"),
+        (image_cache(registries=[{"host": "a.example", "plainHttp": True}]), "spec.registries.0", "plainHTTP"),
         (image_cache(platforms=["linux/amd64", "linux/amd64"]), "spec.platforms", "unique"),
     ],
 )

@@ -45,10 +45,11 @@ class Relay:
             there = socket.create_connection(("127.0.0.1", self._to))
             self._pairs += [here, there]
             for one, other in ((here, there), (there, here)):
-                threading.Thread(target=_pass, args=(one, other), daemon=True).start()
+                threading.Thread(target=pass_bytes, args=(one, other), daemon=True).start()
 
 
-def _pass(one: socket.socket, other: socket.socket) -> None:
+def pass_bytes(one: socket.socket, other: socket.socket) -> None:
+    """Pass what comes from `one` on to `other`, to its end."""
     with contextlib.suppress(OSError):
         while data := one.recv(65536):
             other.sendall(data)
