@@ -95,9 +95,9 @@ class Breakers:
             self._failed(source, begun, error, answered=False)
             raise
         except RegistryError:  # it is alive, whatever it says
-            self._forget(names)
+            self._forget(names, begun)
             raise
-        self._forget(names)
+        self._forget(names, begun)
 
     def _enter(self, names: tuple[str, ...]) -> float:
         now = self._clock()
@@ -118,7 +118,9 @@ class Breakers:
             if len(self._known) > REMEMBERED:
                 del self._known[next(iter(self._known))]
 
-    def _forget(self, names: tuple[str, ...]) -> None:
+    def _forget(self, names: tuple[str, ...], begun: float) -> None:
+        """All is well; but what was asked before the source failed, and answered after, says nothing of that."""
         with self._lock:
             for name in names:
-                self._known.pop(name, None)
+                if name in self._known and self._known[name].paused_at <= begun:
+                    del self._known[name]

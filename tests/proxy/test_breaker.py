@@ -62,6 +62,20 @@ def test_a_herd_that_fails_together_counts_once() -> None:
     ask(breakers)
 
 
+def test_an_answer_to_what_was_asked_before_the_failure_opens_no_way() -> None:
+    clock = Clock()
+    breakers = Breakers(clock)
+    with breakers.guard("source"):
+        clock.now += 1
+        fail(breakers, Unreachable("silent"))
+        clock.now += 1
+    with pytest.raises(NotAsked):
+        ask(breakers)
+    clock.now += FIRST_PAUSE
+    ask(breakers)
+    ask(breakers)
+
+
 def test_an_answer_of_any_kind_is_a_sign_of_life() -> None:
     breakers = Breakers(Clock())
     for _ in range(9):
