@@ -13,13 +13,14 @@ from proxy.capabilities import KeyFiles, no_keys
 from proxy.chain import Chain
 from proxy.handover import Worker, listening
 from proxy.server import THREADS, Server
-from proxy.settings import TIMEOUTS, log_to_stderr, read_token
+from proxy.settings import TIMEOUTS, read_token
 from proxy.sources.remote import Remote
 from proxy.sources.upstream import Upstream
-from proxy.telemetry import Telemetry, add_option, of_options
+from proxy.telemetry import Telemetry, add_options, of_options
 from registry.client import Client
 from registry.own_registry import own_credentials
 from registry.transport import NO_RETRIES, HostSettings, Transport, host_settings
+from telemetry import logs
 
 LISTEN, LISTEN_6 = "127.0.0.1:7439", "[::1]:7439"
 DRAIN = 600.0
@@ -38,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--drain", type=float, default=DRAIN, metavar="SECONDS", help="how long pulls may go on after SIGTERM"
     )
-    add_option(options, "127.0.0.1:7441")
+    add_options(options, "127.0.0.1:7441")
     return options
 
 
@@ -52,7 +53,7 @@ def build(options: argparse.Namespace, told: Telemetry) -> WSGIApplication:
     keys = KeyFiles(options.capability_keys) if options.capability_keys else no_keys
     chain = Chain(registries, shields, [Upstream(Client(direct))])
     told.breakers(chain.breakers, [one.server for one in (*registries, *shields)])
-    return create_app(chain, keys, told.metrics)
+    return create_app(chain, keys, told.recorder)
 
 
 def _remote(name: str, url: str) -> Remote:
@@ -67,7 +68,7 @@ def _remote(name: str, url: str) -> Remote:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until told to stop."""
     options = parser().parse_args(arguments)
-    log_to_stderr()
+    logs.set_up(options.log_level, options.log_format)
     try:
         build(options, Telemetry("proxy"))  # all that takes time to load is there before the port is taken
         sockets = listening(options.listen) if options.listen else listening([LISTEN], optional=[LISTEN_6])

@@ -35,6 +35,8 @@ class Account:
     def understood(self, request: Request) -> None:
         """The path is one of the API."""
         self._request = request
+        if request.kind is not Kind.BASE:
+            self.recorder.asks(_image(request))
 
     def begins(self) -> None:
         """The answer's first byte is at hand."""
@@ -47,15 +49,16 @@ class Account:
         outcome = BROKEN_OFF if error else CLIENT_LEFT if left else SERVED
         seconds = self._close(source, outcome, sent, answer.span.start if answer.span else 0)
         if error:
-            log.warning("%s: broken off after %d bytes from %s in %.3f s: %s", self.what, sent, source, seconds, error)
+            told = f"broken off after {sent} bytes from {source} in {seconds:.3f} s: {error.reason}: {error}"
+            self._warn(told, error)
             return
         told = f"{answer.status}, the client left after" if left else f"{answer.status},"
-        log.info("%s: %s %d bytes from %s in %.3f s (%s)", self.what, told, sent, source, seconds, answer.cache)
+        log.debug("%s: %s %d bytes from %s in %.3f s (%s)", self.what, told, sent, source, seconds, answer.cache)
 
     def refused(self, error: RegistryError) -> None:
         """There is nothing to send."""
         seconds = self._close("", error.reason, 0)
-        log.warning("%s: %d after %.3f s: %s: %s", self.what, told_status(error), seconds, error.reason, error)
+        self._warn(f"{told_status(error)} after {seconds:.3f} s: {error.reason}: {error}", error)
 
     def served_here(self) -> None:
         """The answer is our own, as to `/v2/`."""
@@ -71,6 +74,11 @@ class Account:
         if self._request:
             return str(self._request)
         return f"{self.method} {shown(self.path)!r}"
+
+    def _warn(self, told: str, error: RegistryError) -> None:
+        """The same of the same image is said once in a while, however often a client tries again."""
+        fields = {"request": self.what, "reason": error.reason, "seconds": round(self._seconds, 3)}
+        log.warning("%s: %s", self.what, told, extra={"repeats": (self.what, error.reason), "fields": fields})
 
     @property
     def _seconds(self) -> float:
@@ -90,9 +98,15 @@ class Account:
                 first=self._first or seconds,
                 whole=seconds,
                 start=start,
+                image=_image(request) if request and request.kind is not Kind.BASE else "",
+                what=str(request.route) if request else "",
                 tag=bool(request and request.kind is Kind.MANIFEST and not request.route.digest),
                 asked=story.asked if story else (),
                 resumed=story.resumed if story else (),
             )
         )
         return seconds
+
+
+def _image(request: Request) -> str:
+    return f"{request.route.host}/{request.route.repository}"

@@ -47,6 +47,9 @@ class PullMetrics:
         """See Recorder."""
         self._under_way.inc()
 
+    def asks(self, image: str) -> None:
+        """See Recorder: a label for each image would have no bound."""
+
     def ended(self, exchange: Exchange) -> None:
         """See Recorder."""
         self._under_way.dec()

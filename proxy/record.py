@@ -17,7 +17,8 @@ class Exchange:
 
     `kind` is the path's word (`manifests`, `blobs`...), `base` for `/v2/` and `none` for what is no path of the API.
     `outcome` is Served, ClientLeft, BrokenOff or the reason of an error. `source` is who answered, empty for nobody.
-    The body begins at byte `start` of the whole. Times are in seconds from its begin: `first` until the answer began.
+    `image` is the repository (`host/name`) and `what` the image as a user writes it. The body begins at byte `start` of
+    the whole. Times are in seconds from its begin: `first` until the answer began.
     """
 
     method: str
@@ -28,6 +29,8 @@ class Exchange:
     first: float
     whole: float
     start: int = 0
+    image: str = ""
+    what: str = ""
     tag: bool = False
     asked: Sequence[Asked] = ()
     resumed: Sequence[Resumed] = ()
@@ -50,6 +53,9 @@ class Recorder(Protocol):
     def begun(self) -> None:
         """A request came; `ended` follows."""
 
+    def asks(self, image: str) -> None:
+        """It asks for something of this repository (`host/name`); not all requests do."""
+
     def ended(self, exchange: Exchange) -> None:
         """Its answer was sent, or not."""
 
@@ -58,6 +64,9 @@ class Silent:
     """Counts nothing."""
 
     def begun(self) -> None:
+        """Nothing."""
+
+    def asks(self, image: str) -> None:
         """Nothing."""
 
     def ended(self, exchange: Exchange) -> None:

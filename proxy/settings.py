@@ -1,8 +1,6 @@
 """What proxy and shield are told in the same way on their command lines."""
 
-import logging
 import os
-import sys
 from pathlib import Path
 
 from registry.transport import Timeouts
@@ -25,8 +23,3 @@ def quantity(text: str) -> int:
     if not number.isdecimal():
         raise ValueError(f"{text!r} is not a number of bytes: write it as 512Mi or 20Gi")
     return int(number) * _UNITS.get(unit, 1)
-
-
-def log_to_stderr() -> None:
-    """One line a pull, for a person who follows it."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")

@@ -10,7 +10,10 @@ from prometheus_client import Gauge
 from proxy.breaker import Breakers
 from proxy.health import sources
 from proxy.metrics import ProxyMetrics, PullMetrics
+from proxy.pulls import Pulls, Several
+from proxy.record import Recorder
 from proxy.upstream_metrics import BreakerMetrics, UpstreamMetrics
+from telemetry import logs
 from telemetry.address import TelemetryAddress
 from telemetry.exposition import metrics_page, registry_for
 from telemetry.health import Health
@@ -26,6 +29,7 @@ class Telemetry:
         self.registry = registry_for(component)
         self.metrics = (ProxyMetrics if component == "proxy" else PullMetrics)(component, self.registry)
         self.upstream = UpstreamMetrics(component, self.registry)
+        self.recorder: Recorder = Several((self.metrics, Pulls()))
         self._addresses = addresses
         saved = Gauge(f"kuik_{component}_saved_bytes", "Bytes served less those from upstream.", registry=self.registry)
         saved.set_function(lambda: self.metrics.served_bytes - self.upstream.received_bytes)
@@ -41,8 +45,9 @@ class Telemetry:
         self.registry.register(BreakerMetrics(self.component, always, breakers.open_ones, self.upstream.label))
 
 
-def add_option(options: argparse.ArgumentParser, default: str) -> None:
-    """`--telemetry`, the same for both components."""
+def add_options(options: argparse.ArgumentParser, default: str) -> None:
+    """`--telemetry` and those of the log, the same for both components."""
+    logs.add_options(options)
     options.add_argument(
         "--telemetry",
         action="append",

@@ -21,7 +21,7 @@ from kuik.local.feed import Feed
 from proxy.app import create_app
 from proxy.chain import Chain
 from proxy.server import Server
-from proxy.settings import TIMEOUTS, log_to_stderr
+from proxy.settings import TIMEOUTS
 from proxy.shield.app import create_app as create_shield_app
 from proxy.shield.origin import Shield
 from proxy.shield.spool import Spool
@@ -31,6 +31,7 @@ from registry.client import Client
 from registry.layout import Layout
 from registry.pauses import Pauses
 from registry.transport import Transport, host_settings
+from telemetry import logs
 
 TOKEN = "KUIK_SHIELD_TOKEN"  # noqa: S105 - the name of the variable
 RELEASE = "/release"
@@ -93,8 +94,7 @@ def main(arguments: list[str]) -> None:
     for name in ("shield", "feed", "lifeline"):
         parser.add_argument(f"--{name}", type=int, required=True)
     given = parser.parse_args(arguments)
-    if given.verbose:
-        log_to_stderr()
+    logs.set_up("debug" if given.verbose else "warning")
     serving = Serving(given.store, given.spool_size, frozenset(given.plain_http), given.feed, _port(given.shield))
     sockets = [given.shield] + ([given.proxy] if given.proxy is not None else [])
     settings = {

@@ -8,7 +8,7 @@ from wsgiref.types import WSGIApplication
 
 from kube.client import Api
 from proxy.server import THREADS, Server
-from proxy.settings import log_to_stderr, quantity, read_token
+from proxy.settings import quantity, read_token
 from proxy.shield.app import create_app
 from proxy.shield.asking import Asking
 from proxy.shield.cluster import Following
@@ -16,10 +16,11 @@ from proxy.shield.metrics import tell
 from proxy.shield.origin import Opened, Shield
 from proxy.shield.pull_secrets import PullSecrets
 from proxy.shield.spool import Spool
-from proxy.telemetry import Telemetry, add_option, of_options
+from proxy.telemetry import Telemetry, add_options, of_options
 from registry.blobs import BlobFolder
 from registry.client import Client
 from registry.transport import host_settings
+from telemetry import logs
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     )
     account.add_argument("--kubeconfig", metavar="FILE", help="likewise, outside of a cluster")
     options.add_argument("--threads", type=int, default=THREADS)
-    add_option(options, "127.0.0.1:7442")
+    add_options(options, "127.0.0.1:7442")
     return options
 
 
@@ -64,7 +65,7 @@ def build(options: argparse.Namespace, shared: str, told: Telemetry) -> WSGIAppl
     spool = Spool(BlobFolder(options.spool / "blobs"), size)
     shield = Shield(Client(asking.transport()), spool, rules, opened=opened)
     tell(told, shield)
-    return create_app(shield, shared, told.metrics)
+    return create_app(shield, shared, told.recorder)
 
 
 def _api(options: argparse.Namespace) -> Api | None:
@@ -93,7 +94,7 @@ def _opened(api: Api, asking: Asking, spool: Spool, folder: Path) -> Opened:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until told to stop."""
     options = parser().parse_args(arguments)
-    log_to_stderr()
+    logs.set_up(options.log_level, options.log_format)
     shared = read_token(options.token_file)
     if not shared:
         parser().error("the shield needs a token: --token-file FILE or the variable KUIK_TOKEN")

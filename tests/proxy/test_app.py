@@ -112,11 +112,15 @@ def test_what_is_refused_is_told_as_the_spec_s_json(
     assert ("Allow" in response.headers) == (status == 405)
 
 
-def test_a_log_line_tells_what_was_pulled_and_where_from(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level("INFO", logger="kuik.pull"):
-        client.get(f"{NAME}/manifests/1").close()
+def test_a_log_line_tells_what_was_asked_and_where_from(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("DEBUG", logger="kuik.pull"):
+        client.get(f"{NAME}/manifests/1?token=s3cret").close()
         client.get(f"{NAME}/manifests/none").close()
-    found, missed = (record.getMessage() for record in caplog.records)
+        client.get(f"/v2/private/{'0123456789abcdef' * 2}/nothing?n=s3cret").close()
+    found, missed, odd = (record.getMessage() for record in caplog.records)
     assert found.startswith(f"GET quay.io/team/app:1: 200, {len(BUILT.raw)} bytes from registry in ")
     assert missed.startswith("GET quay.io/team/app:none: 404 after ")
     assert "NotFound" in missed
+    assert "/v2/private/" in odd
+    assert "0123456789abcdef" not in caplog.text
+    assert "s3cret" not in caplog.text

@@ -187,11 +187,19 @@ def test_a_shield_killed_in_the_middle_of_a_pull_does_not_break_it(
     assert "bytes=100000-" in ranges(relay)
 
 
-def test_the_shield_says_in_its_log_what_was_pulled_and_never_the_token(
-    upstream: Upstream, a_shield: Component, a_proxy: Component
+def test_the_log_tells_a_pull_in_one_line_and_never_the_token(
+    upstream: Upstream, a_shield: Component, a_proxy: Component, tmp_path: Path
 ) -> None:
-    upstream.push(image("logged"), "team/app", "1")
-    assert a_proxy.get(path_of(upstream, "team/app/manifests/1")).status == 200
-    wait_until(lambda: "team/app:1: 200" in a_shield.log.read_text(), "the shield's line")
-    wait_until(lambda: "from shield" in a_proxy.log.read_text(), "the proxy's line")
+    built = image("logged")
+    reference = upstream.push(built, "team/app", "1")
+    skopeo.pull(a_proxy.image(reference), tmp_path / "out")
+    a_proxy.get(path_of(upstream, "team/app/manifests/none"))
+    a_proxy.get(path_of(upstream, "team/app/manifests/none"))
+    wait_until(lambda: "pulled" in a_shield.log.read_text(), "the shield's line")
+    wait_until(lambda: "pulled" in a_proxy.log.read_text(), "the proxy's line")
+    (line,) = [line for line in a_proxy.log.read_text().splitlines() if "pulled" in line]
+    (refused,) = [line for line in a_proxy.log.read_text().splitlines() if " WARNING " in line]
+    assert f"pulled {reference}: {len(built.blobs)} blobs, " in line
+    assert "from shield" in line
+    assert "team/app:none: 404" in refused
     assert TOKEN not in a_shield.log.read_text() + a_proxy.log.read_text()

@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.rig import skopeo
+from tests.rig import faulty, skopeo
 from tests.rig.components import AUTHORIZED, ROOT, Component, proxy
+from tests.rig.faulty import Relay
 from tests.rig.images import image, multi_platform
 from tests.rig.processes import free_port, wait_until
 from tests.rig.upstream import Upstream
@@ -84,3 +87,25 @@ def test_the_probe_asks_a_socket_file_that_no_other_process_has(tmp_path: Path) 
         component.stop()
     done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
     assert (done.returncode, address in done.stderr) == (1, True)
+
+
+def test_a_draining_process_says_so_itself_and_ends_what_it_began(upstream: Upstream, tmp_path: Path) -> None:
+    built = image("draining", layers=1, layer_size=200_000)
+    upstream.push(built, "team/app", "1")
+    digest, blob = max(built.blobs.items(), key=lambda one: len(one[1]))
+    go_on = threading.Event()
+    with Relay(upstream.host) as relay, ThreadPoolExecutor(1) as pool:
+        relay.rule(faulty.hold(go_on, after=100_000), path=str(digest))
+        component = proxy(tmp_path, "--plain-http", relay.host).start()
+        path = f"/v2/{relay.host.replace(':', '__')}/team/app/blobs/{digest}"
+        coming = pool.submit(component.get, path)
+        wait_until(lambda: component.numbers().total("kuik_proxy_requests_under_way") == 1, "it is asked")
+        assert component.process
+        component.process.terminate()
+        wait_until(lambda: component.tells("/readyz").status == 503, "it is not ready any more")
+        assert b'"state": "draining"' in component.tells("/readyz").body
+        assert component.tells("/healthz").status == 200
+        go_on.set()
+        assert coming.result().body == blob
+        component.process.wait(20)
+        assert "pulled" in component.log.read_text()
