@@ -26,6 +26,9 @@ REASONS = frozenset(
         "Failed",
     }
 )
+PATIENCE = 300.0
+"""Seconds within which a copy Job's pod is expected to start."""
+
 _MAX_RESULT = 16 * 1024
 _MAX_PLATFORMS = 100
 
@@ -70,12 +73,16 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One observed copy Job. `outcome` is None while it runs."""
+    """One observed copy Job. `outcome` is None while it runs.
+
+    `idle_since` is when it should have started, where it is known that no pod of it runs yet.
+    """
 
     number: int
     inputs: Inputs | None
     outcome: Copied | Refused | None
     finished: datetime | None
+    idle_since: datetime | None = None
 
     @classmethod
     def read(cls, job: Object) -> Self:
@@ -87,7 +94,14 @@ class Attempt:
             inputs=Inputs.read(noted.get(INPUTS)),
             outcome=outcome,
             finished=_finished(job) if outcome else None,
+            idle_since=None if outcome or RESULT in noted else _idle_since(job),
         )
+
+    def patience(self, now: datetime) -> float | None:
+        """Seconds that it still has to start, 0 where it took too long; None where it runs, or nothing tells."""
+        if self.idle_since is None:
+            return None
+        return min(PATIENCE, max(0.0, (self.idle_since - now).total_seconds() + PATIENCE))
 
 
 def _outcome(job: Object) -> Copied | Refused | None:
@@ -133,6 +147,15 @@ def _finished(job: Object) -> datetime | None:
         metadata(job).get("creationTimestamp"),
     )
     return next((time for time in map(parse_time, times) if time), None)
+
+
+def _idle_since(job: Object) -> datetime | None:
+    """As the Job controller tells it, which counts the pods that are ready; what it does not say is not known."""
+    status = part(job, "status")
+    if holds(job, "Suspended"):  # by a queue such as Kueue
+        return parse_time((condition(job, "Suspended") or {}).get("lastTransitionTime"))
+    ready = status.get("ready")
+    return parse_time(status.get("startTime")) if ready == 0 and not isinstance(ready, bool) else None
 
 
 def _document(text: Any) -> Object:

@@ -9,7 +9,7 @@ from hooks.attempts import Attempt, Inputs
 from hooks.facts import Groups, Observation, Questions
 from hooks.jobs import copy_job
 from hooks.messages import Desired, RelatedRule, Unreadable
-from hooks.progress import RUNNING, WAITING, WANTED, Progress
+from hooks.progress import RUNNING, STALLED, WAITING, WANTED, Progress
 from hooks.refresh import IGNORE, SYNC, Earlier, Refresh, Upstream, earlier, kept, listed
 from hooks.resources import JOB
 from hooks.retention import DEFAULT_RETENTION
@@ -67,7 +67,7 @@ def sync(parent: Object, children: Groups, seen: Observation) -> Desired:
     if wait is None and after.cached:
         after = after.content()
     unread = last is not None and (last.outcome is None or last.number > before.attempts)
-    turn = _turn(after, last, wait, unread=unread, suspended=spec.get("suspend") is True)
+    turn = _turn(after, last, wait, seen.now, unread=unread, suspended=spec.get("suspend") is True)
     jobs = [copy_job(parent, image, turn.number, inputs, seen.settings.job)] if turn.number else []
     past = _earlier(parent, before, after, last, seen.now)
     proof = access(parent, seen.image.access)
@@ -115,14 +115,17 @@ class _Turn:
     resync: float = 0.0
 
 
-def _turn(after: Progress, last: Attempt | None, wait: float | None, *, unread: bool, suspended: bool) -> _Turn:
+def _turn(
+    after: Progress, last: Attempt | None, wait: float | None, now: datetime, *, unread: bool, suspended: bool
+) -> _Turn:
     """What is to be done now. `wait` is None where no copy is needed; an `unread` Job runs or has a result that the
     observed status does not hold. A Job that runs is never stopped, whosever turn it is.
     """
     need = "" if wait is None else WAITING if wait else WANTED
     if last and unread:
         if last.outcome is None:
-            return _Turn(last.number, RUNNING)
+            left = last.patience(now)
+            return _Turn(last.number, STALLED) if left == 0 else _Turn(last.number, RUNNING, left or 0.0)
         # Nothing else calls again once the status is written: the controller ignores changes of it.
         return _Turn(last.number, need, max(_SOON, wait or 0.0))
     if wait is None:

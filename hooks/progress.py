@@ -12,12 +12,17 @@ from kube.types import Object, part, texts
 
 WANTED = "Wanted"
 RUNNING = "Running"
+STALLED = "Stalled"
+"""A copy Job whose pod has not started in time."""
 WAITING = "Waiting"
 
 _FIRST_BACKOFF = 30.0
 _MAX_BACKOFF = 1800.0
 _DOUBLINGS = 10
 _ANSWERED_BY_SECRETS = frozenset({"Unauthorized", "NotFound"})
+_NOT_STARTED = Condition(
+    "Cached", FALSE, STALLED, "the copy Job's pod has not started in time: the Job's and its pod's Events tell why"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +133,10 @@ class Progress:
         return replace(self, failures=0, reason="", message="") if self.failures else self
 
     def status(self, image: Object, copy: str, now: datetime, up_to_date: Condition | None = None) -> Mapping[str, Any]:
-        """The status to write; `copy` is WANTED, RUNNING, WAITING or empty. Fields that say nothing are left out."""
-        phase = self._phase(copying=copy == RUNNING)
-        conditions = [one for one in (self._cached(phase), self.verified, up_to_date) if one]
+        """The status to write; `copy` is WANTED, RUNNING, STALLED, WAITING or empty. What says nothing is left out."""
+        phase = self._phase(copying=copy in (RUNNING, STALLED))
+        cached = _NOT_STARTED if copy == STALLED and not self.cached else self._cached(phase)
+        conditions = [one for one in (cached, self.verified, up_to_date) if one]
         said = {
             "digest": self.digest,
             "size": self.size,

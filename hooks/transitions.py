@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from hooks.conditions import FALSE, TRUE, condition
-from hooks.progress import RUNNING, Progress
+from hooks.progress import RUNNING, STALLED, Progress
 from hooks.refresh import UP_TO_DATE, WARN
 from kube.events import MAX_MESSAGE, NORMAL, WARNING, Involved, Said
 from kube.paths import KINDS
@@ -36,6 +36,7 @@ class _State:
 
     progress: Progress
     copying: bool
+    stalled: bool
     upstream: str
     tag: str
     """The reason of condition UpToDate where that is False."""
@@ -50,6 +51,7 @@ class _State:
         return cls(
             progress=Progress.read(image),
             copying=status.get("copy") == RUNNING,
+            stalled=status.get("copy") == STALLED,
             upstream=str(status.get("upstreamDigest", "")),
             tag=str(tag.get("reason", "")) if tag.get("status") == FALSE else "",
             tag_since=str(tag.get("lastTransitionTime", "")),
@@ -104,6 +106,10 @@ def _own(image: str, before: _State, after: _State, *, warned: bool) -> Iterator
     if after.copying and not before.copying:
         attempt = now.attempts + 1
         yield _Transition(NORMAL, "Copying", f"copying {image}, attempt {attempt}", (attempt,))
+    if after.stalled and not before.stalled:
+        attempt = now.attempts + 1
+        said = f"the pod that copies {image}, attempt {attempt}, has not started in time; others are copied meanwhile"
+        yield _Transition(WARNING, "CopyStalled", said, (attempt,))
 
 
 def _copied(image: str, was: Progress, now: Progress) -> _Transition:

@@ -26,11 +26,18 @@ class Candidate:
 
 WANTED = "Wanted"
 RUNNING = "Running"
+STALLED = "Stalled"
 
 
 def turns(candidates: Iterable[Candidate], most: int) -> frozenset[str]:
-    """The names of those that may copy now: at most `most`, besides copies that run already."""
-    wanting = [one for one in candidates if one.copy in (WANTED, RUNNING)]
+    """The names of those that may copy now: at most `most`, besides copies that run already.
+
+    Copies whose pod does not start hand their turns on, as many as there are turns and no more: what keeps one pod from
+    starting may keep all, and then they would all start at once. They keep what they have, and start when they can.
+    """
+    wanting = list(candidates)
     running = [one.name for one in wanting if one.copy == RUNNING]
+    stalled = [one.name for one in wanting if one.copy == STALLED]
     waiting = sorted((one for one in wanting if one.copy == WANTED), key=lambda one: one._rank)
-    return frozenset(running) | {one.name for one in waiting[: max(0, most - len(running))]}
+    free = max(0, most - len(running) - max(0, len(stalled) - most))
+    return frozenset((*running, *stalled, *(one.name for one in waiting[:free])))

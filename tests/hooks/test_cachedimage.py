@@ -1,10 +1,12 @@
 """Stage 3 over time: attempts, backoff, and names that stay apart."""
 
 import json
+from typing import Any
 
 import pytest
 
 from hooks.jobs import job_name
+from kube.types import format_time
 from tests.hooks.copying import DIGEST, Image
 
 
@@ -160,3 +162,64 @@ def test_a_suspended_image_waits_for_its_backoff_and_then_for_its_turn() -> None
     assert list(image.jobs) == ["copy-app-1-2"]
     image.copied()
     assert "copy" not in image.sync()
+
+
+def idle(image: Image, **status: Any) -> None:
+    """The Job controller says that the Job began now, and that none of its pods runs."""
+    (job,) = image.jobs.values()
+    job["status"] = {"startTime": format_time(image.now), "active": 1, "ready": 0, **status}
+
+
+def test_a_copy_whose_pod_does_not_start_hands_its_turn_on_and_takes_it_again_when_it_does() -> None:
+    image = Image()
+    assert (image.sync()["copy"], image.resync) == ("Running", 0)
+    idle(image)
+    assert (image.sync()["copy"], image.resync) == ("Running", 300)
+    image.wait(299)
+    assert (image.sync()["copy"], image.resync) == ("Running", 1)
+    image.wait(1)
+    stalled = image.sync()
+    assert (stalled["copy"], stalled["phase"], image.resync) == ("Stalled", "Copying", 0)
+    assert stalled["conditions"][0]["reason"] == "Stalled"
+    image.wait(9999)
+    assert image.sync() == stalled, "time alone says nothing more"
+    assert image.jobs, "it may start at any moment"
+    (job,) = image.jobs.values()
+    job["status"]["ready"] = 1
+    assert image.sync()["copy"] == "Running"
+    image.copied()
+    assert image.sync()["phase"] == "Cached"
+
+
+@pytest.mark.parametrize("ready", [None, True, 1, 2, "0"])
+def test_what_the_job_does_not_say_stalls_no_copy(ready: Any) -> None:
+    image = Image()
+    image.sync()
+    idle(image, ready=ready)
+    image.wait(9999)
+    assert (image.sync()["copy"], image.resync) == ("Running", 0)
+
+
+def test_a_copy_that_has_told_its_result_is_not_stalled() -> None:
+    image = Image()
+    image.sync()
+    idle(image)
+    (job,) = image.jobs.values()
+    job["metadata"]["annotations"]["kuik.dev/result"] = "{}"
+    image.wait(9999)
+    assert image.sync()["copy"] == "Running"
+
+
+def test_a_refresh_that_stalls_leaves_the_image_cached() -> None:
+    image = Image(platforms=["linux/amd64"])
+    image.sync()
+    image.copied()
+    image.sync()
+    image.parent["spec"]["platforms"] = ["linux/arm64"]
+    image.sync()
+    image.sync()
+    idle(image)
+    image.wait(300)
+    status = image.sync()
+    assert (status["copy"], status["phase"]) == ("Stalled", "Cached")
+    assert status["conditions"][0]["status"] == "True"

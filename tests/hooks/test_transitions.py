@@ -198,7 +198,7 @@ conditions = st.lists(
 statuses = st.fixed_dictionaries(
     {},
     optional={
-        "copy": st.sampled_from(["Running", "Waiting", "Wanted"]) | anything,
+        "copy": st.sampled_from(["Running", "Stalled", "Waiting", "Wanted"]) | anything,
         "attempts": st.integers(0, 5) | anything,
         "failures": st.integers(0, 3) | anything,
         "reason": st.sampled_from(["NotFound", "Unreachable"]) | anything,
@@ -217,3 +217,16 @@ def test_any_status_is_told_the_same_way_twice(before: Any, after: Any, meta: An
     assert [one.name for one in said] == [one.name for one in transitions(json.loads(json.dumps(parent)), after)]
     assert transitions({**parent, "status": after}, after) == ()
     assert len({(one.namespace, one.name) for one in said}) == len({(one.about, one.reason) for one in said})
+
+
+def test_a_copy_whose_pod_does_not_start_is_told_once() -> None:
+    image = Told()
+    image.until_quiet()
+    (job,) = image.jobs.values()
+    job["status"] = {"startTime": format_time(image.now), "active": 1, "ready": 0}
+    assert image.until_quiet() == []
+    image.wait(300)
+    assert image.until_quiet() == ["CopyStalled"]
+    job["status"]["ready"] = 1
+    image.say()
+    assert len(set(image.names)) == 2, "that it copies now has the name that it had at its beginning"
