@@ -1,11 +1,14 @@
 """Byte ranges of blobs (RFC 9110, 14): what a client asks for, and what it means once the size is known."""
 
+import re
 from dataclasses import dataclass
 from typing import Self
 
 from werkzeug.http import parse_range_header
 
 from proxy.errors import RangeNotSatisfiable
+
+_CLOSED = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,14 @@ class ByteRange:
 
     @classmethod
     def parse(cls, header: str | None) -> Self | None:
-        """Read a Range header; None where there is nothing to obey: no bytes, malformed, or several ranges at once."""
+        """Read a Range header; None where there is nothing to obey: no bytes, malformed, or several ranges at once.
+
+        One that ends before it begins is kept, as OCI's conformance wants it answered 416 and not ignored.
+        """
+        if header and (backwards := _CLOSED.fullmatch(header)):
+            first, last = (int(text) for text in backwards.groups())
+            if last < first:
+                return cls(first, last)
         found = parse_range_header(header) if header else None
         if found is None or found.units != "bytes" or len(found.ranges) != 1:
             return None

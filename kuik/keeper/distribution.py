@@ -74,11 +74,12 @@ def writer(storage: Filesystem | ObjectStorage, listener: Listener) -> dict[str,
     """The configuration of the one process that takes copies and deletes.
 
     Indexes are taken though not all that they name is there: only wanted platforms are copied, and kuik checks by
-    itself that those are whole. What an interrupted upload left goes after a day.
+    itself that those are whole. So are layers that say by `urls` where they are, which no registry keeps. What an
+    interrupted upload left goes after a day.
     """
     purging = {"enabled": True, "age": "24h", "interval": "6h", "dryrun": False}
     kept = {"delete": {"enabled": True}, "maintenance": {"uploadpurging": purging}}
-    checks = {"manifests": {"indexes": {"platforms": "none"}}}
+    checks = {"manifests": {"indexes": {"platforms": "none"}, "urls": {"allow": ["^https?://"]}}}
     return {**_base(listener), "storage": {**storage.document(), **kept}, "validation": checks}
 
 

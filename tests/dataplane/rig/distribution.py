@@ -98,6 +98,14 @@ def reader(
     return Distribution(folder, distribution.reader(storage, listener), port, environment or {})
 
 
+def public(folder: Path) -> Distribution:
+    """A registry that anyone may read and write, such as an upstream of today."""
+    port = free_port()
+    storage = {"filesystem": {"rootdirectory": str(folder / "storage")}, "delete": {"enabled": True}}
+    http = {"addr": f"127.0.0.1:{port}", "relativeurls": True}
+    return Distribution(folder, {**QUIET, "storage": storage, "http": http}, port)
+
+
 def pull_through(folder: Path, upstream: str) -> Distribution:
     """Distribution's own cache of one registry (`host:port`, plain HTTP); it ends at start where that is away."""
     port = free_port()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.own_registry import TOKEN as REGISTRY_TOKEN
-from tests.dataplane.rig.distribution import READERS_TOKEN, WRITERS_TOKEN
+from tests.dataplane.rig.distribution import READERS_TOKEN, WRITERS_TOKEN, Distribution
 from tests.dataplane.rig.registry import Registry
 from tests.rig import components
 from tests.rig.components import Component, proxy, shield
@@ -38,7 +38,7 @@ class Plane:
 
 
 @contextmanager
-def plane(folder: Path, registry: Registry, upstream: Upstream) -> Iterator[Plane]:
+def plane(folder: Path, registry: Registry, upstream: Upstream | Distribution) -> Iterator[Plane]:
     """Shield and proxy in front of an upstream and of a registry that run already; both end with the block."""
     plain = ("--plain-http", upstream.host)
     a_shield = shield(folder / "shield", *plain, "--freshness", "0")
