@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from proxy.errors import NotAsked
+from proxy.errors import Busy, NotAsked
 from registry.errors import RegistryError, ServerFailure, Unreachable
 
 FIRST_PAUSE = 5.0
@@ -76,31 +76,49 @@ class Breakers:
             return {name: breaker for name, breaker in self._known.items() if breaker.is_open}
 
     @contextmanager
-    def guard(self, source: str, about: str = "") -> Iterator[None]:
+    def guard(self, source: str, about: str = "", trial: Callable[[], None] | None = None) -> Iterator[None]:
         """Ask `source` inside this: raises NotAsked where it is left alone, and learns from what happens.
 
-        A source that is silent is silent for everybody; one that answers 5xx may do so only `about` a registry behind
-        it, so that is remembered apart.
+        A source that is silent is silent for everybody; one that answers 5xx or is busy may be so only `about` a
+        registry behind it, so that is remembered apart. Where it is time to try again and a `trial` is given, that is
+        called to begin one elsewhere, and this request is not held up by it.
         """
-        names = (source, f"{source} ({about})") if about else (source,)
-        begun = self._enter(names)
+        begun = self._enter(_names(source, about), trial)
+        with self._learning(_names(source, about), begun):
+            yield
+
+    @contextmanager
+    def resumed(self, source: str, about: str = "") -> Iterator[None]:
+        """Ask `source` inside this on trial, which was allowed already."""
+        with self._learning(_names(source, about), self._clock()):
+            yield
+
+    @contextmanager
+    def _learning(self, names: tuple[str, ...], begun: float) -> Iterator[None]:
         try:
             yield
         except NotAsked:  # a breaker further down spoke, not the source
+            raise
+        except Busy as error:
+            self._failed(names[-1], begun, error, answered=False)
             raise
         except ServerFailure as error:
             self._failed(names[-1], begun, error, answered=True)
             raise
         except Unreachable as error:
-            self._failed(source, begun, error, answered=False)
+            self._failed(names[0], begun, error, answered=False)
             raise
         except RegistryError:  # it is alive, whatever it says
             self._forget(names, begun)
             raise
         self._forget(names, begun)
 
-    def _enter(self, names: tuple[str, ...]) -> float:
-        now = self._clock()
+    def late(self, source: str, error: RegistryError) -> None:
+        """A source that had begun an answer went silent, or nearly so, in the middle of it."""
+        self._failed(source, self._clock(), error, answered=False)
+
+    def _enter(self, names: tuple[str, ...], trial: Callable[[], None] | None) -> float:
+        now, tried = self._clock(), ""
         with self._lock:
             known = {name: self._known[name] for name in names if name in self._known}
             for name, breaker in known.items():
@@ -109,6 +127,10 @@ class Breakers:
                     told = f"{name} did not answer and is asked again in {wait:.0f} s: {breaker.why}"
                     raise NotAsked(told, retry_after=max(wait, 1))
             self._known.update({name: breaker.asked(now) for name, breaker in known.items()})
+            tried = next((name for name, breaker in known.items() if breaker.is_open), "")
+        if tried and trial:
+            trial()
+            raise NotAsked(f"{tried} did not answer and is being tried: {known[tried].why}", retry_after=1)
         return now
 
     def _failed(self, name: str, begun: float, error: RegistryError, *, answered: bool) -> None:
@@ -124,3 +146,7 @@ class Breakers:
             for name in names:
                 if name in self._known and self._known[name].paused_at <= begun:
                     del self._known[name]
+
+
+def _names(source: str, about: str) -> tuple[str, ...]:
+    return (source, f"{source} ({about})") if about else (source,)

@@ -1,20 +1,23 @@
 """The chain of sources: whom to ask first, and whom next."""
 
+import threading
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 
 from proxy.breaker import Breakers
 from proxy.continued import Continued, typed
-from proxy.errors import RangeNotSatisfiable, most_telling
+from proxy.errors import Busy, NotAsked, RangeNotSatisfiable, most_telling
 from proxy.path import Kind
-from proxy.patience import SECONDS, StillWaiting, patiently
+from proxy.patience import FIRST, Probed, patience
 from proxy.recent import RecentManifests
 from proxy.sources.message import Answer, Request, Source
 from proxy.stream import BytesBody, FileBody, NoBody
 from registry.errors import RegistryError
 from registry.rendezvous import blob_key, manifest_key, ordered
+from registry.response import TimedOut
 
 CACHE = "kuik"
 
@@ -24,8 +27,8 @@ class Chain:
     """Sources by what they are: `stores` hold copies, `shields` fetch from upstream for all, `upstreams` are upstream.
 
     A tag may have moved, so a shield is asked first; a digest never does, so a store is. Of several of a kind, all
-    proxies ask the same one first for the same thing, and the next where it is dead. Where a store may have a tag's
-    copy, shields have `patience` seconds to say where it points now. Threads share one Chain.
+    proxies ask the same one first for the same thing, and the next where it is dead. Whoever is silent is waited for
+    according to `patience`, which gets the seconds spent already. Threads share one Chain.
     """
 
     stores: Sequence[Source] = ()
@@ -33,7 +36,7 @@ class Chain:
     upstreams: Sequence[Source] = ()
     breakers: Breakers = field(default_factory=Breakers)
     recent: RecentManifests = field(default_factory=RecentManifests)
-    patience: float = SECONDS
+    patience: Callable[[float], float] = patience
 
     def order(self, request: Request) -> tuple[Source, ...]:
         """The sources in the order to ask them. Nobody here has a secret to ask upstream with."""
@@ -54,25 +57,70 @@ class Chain:
         return Search(self, request).answer()
 
     def ask(self, source: Source, request: Request) -> Answer:
-        """Ask one source, through its breaker; raises StillWaiting for a shield when a store may know as well."""
-        if source in self.shields and self.stores and request.kind is Kind.MANIFEST and not request.route.digest:
-            return patiently(lambda: self._ask(source, request), source.name, self.patience)
-        return self._ask(source, request)
+        """Ask one source that others come after: within the request's patience, and not while it is known to fail.
+
+        A shield that is alive may be fetching, and is waited for, unless a store may have a tag's copy.
+        """
+        peer, about = self._names(source, request)
+        if not peer:
+            return self._ask(source, request)
+        with self.breakers.guard(peer, about, lambda: self._try_apart(source, request)):
+            return self._ask(source, request)
+
+    def ask_last(self, source: Source, request: Request) -> Answer:
+        """Ask one source that nobody comes after, so that it may take its time."""
+        peer, about = self._names(source, request)
+        request = replace(request, patience=None)
+        with self.breakers.guard(peer, about) if peer else nullcontext():
+            return self._fetch(source, request)
+
+    def insist(self, source: Source, request: Request) -> Answer:
+        """Ask a source that was too slow or left alone, now that nobody else has an answer."""
+        peer, about = self._names(source, request)
+        with self.breakers.resumed(peer, about) if peer else nullcontext():
+            return self._fetch(source, request)
 
     def _ask(self, source: Source, request: Request) -> Answer:
-        peer = source.peer(request)
-        about = request.route.host if peer != request.route.host else ""
+        try:
+            return self._fetch(source, request)
+        except TimedOut as late:
+            if not (source in self.shields and isinstance(source, Probed) and source.is_alive()):
+                raise
+            if self.stores and not request.route.digest:
+                raise Busy(str(late)) from late
+        return self._fetch(source, replace(request, patience=None))
+
+    def _fetch(self, source: Source, request: Request) -> Answer:
         begun = time.monotonic()
         try:
-            with self.breakers.guard(peer, about) if peer else nullcontext():
-                answer = source.fetch(request)
+            answer = source.fetch(request)
         except (RegistryError, OSError) as error:
-            request.story.refused(source.name, typed(error), time.monotonic() - begun)
+            seconds = time.monotonic() - begun
+            if isinstance(error, TimedOut) and request.patience is not None:
+                request.story.too_slow(source.name, seconds)
+            else:
+                request.story.refused(source.name, typed(error), seconds)
             raise
         request.story.answered(source.name, time.monotonic() - begun)
         outcome = "hit" if source in self.stores else "fwd=miss"
         mine = f"{CACHE}; {outcome}; detail={source.name}"
         return replace(answer, cache=f"{answer.cache}, {mine}" if answer.cache else mine, source=source.name)
+
+    def _names(self, source: Source, request: Request) -> tuple[str, str]:
+        peer = source.peer(request)
+        return peer, request.route.host if peer != request.route.host else ""
+
+    def _try_apart(self, source: Source, request: Request) -> None:
+        """Ask a source that failed whether it has the same thing, while the client gets it from another one."""
+        peer, about = self._names(source, request)
+        question = Request(request.route, "HEAD", query=request.query)
+
+        def ask() -> None:
+            with suppress(RegistryError, OSError), self.breakers.resumed(peer, about):
+                source.fetch(question).body.close()
+
+        with suppress(RuntimeError):  # the machine has no thread left
+            threading.Thread(target=ask, daemon=True, name=f"try {peer}").start()
 
 
 class Search:
@@ -81,10 +129,12 @@ class Search:
     def __init__(self, chain: Chain, request: Request) -> None:
         self.request = request
         self._chain = chain
-        self._rest = iter(chain.order(request))
+        self._rest = deque(chain.order(request))
+        self._asked: Source | None = None
         self._local: list[RegistryError] = []
         self._remote: list[RegistryError] = []
-        self._late: list[StillWaiting] = []
+        self._late: list[tuple[Source, float | None]] = []
+        self._spent = 0.0
 
     def answer(self) -> Answer:
         """The first answer whose body also begins to come."""
@@ -98,31 +148,50 @@ class Search:
 
     def ask_next(self, request: Request, because: RegistryError | None = None) -> Answer:
         """The answer of the next source that has one, `because` the last one broke; raises the most telling error."""
-        if because:
-            self._remote.append(because)
-        for source in self._rest:
+        if because is None:
+            return self._next(request)
+        slow = self._asked if isinstance(because, TimedOut) else None
+        self._remote.append(because)
+        answer = self._next(request)
+        if slow and (peer := slow.peer(request)):  # and others are faster
+            self._chain.breakers.late(peer, because)
+        return answer
+
+    def _next(self, request: Request) -> Answer:
+        while self._rest:
+            source = self._asked = self._rest.popleft()
+            begun = time.monotonic()
             try:
-                answer = self._chain.ask(source, request)
+                return self._ask(source, request)
             except RangeNotSatisfiable:  # it has the blob, so this is the answer
                 raise
-            except StillWaiting as waiting:
-                request.story.too_slow(source.name, self._chain.patience)
-                self._late.append(waiting)
+            except (RegistryError, OSError) as error:
+                self._note(source, typed(error), time.monotonic() - begun)
+        return self._last_hope(request)
+
+    def _ask(self, source: Source, request: Request) -> Answer:
+        if not self._rest:
+            return self._chain.ask_last(source, request)
+        return self._chain.ask(source, replace(request, patience=self._chain.patience(self._spent)))
+
+    def _note(self, source: Source, error: RegistryError, seconds: float) -> None:
+        if isinstance(error, TimedOut):
+            self._spent += seconds
+            self._late.append((source, None))
+        elif isinstance(error, NotAsked) and source.peer(self.request):
+            self._late.append((source, FIRST))
+        else:
+            (self._local if source in self._chain.stores else self._remote).append(error)
+
+    def _last_hope(self, request: Request) -> Answer:
+        """Nobody else has it, so those who are slow are waited for after all, and those left alone are asked."""
+        while self._late:
+            source, seconds = self._late.pop(0)
+            self._asked = source
+            try:
+                return self._chain.insist(source, replace(request, patience=seconds))
             except (RegistryError, OSError) as error:
                 (self._local if source in self._chain.stores else self._remote).append(typed(error))
-            else:
-                for late in self._late:
-                    late.abandon()
-                return answer
-        return self._last_hope()
-
-    def _last_hope(self) -> Answer:
-        """Nobody else has it, so those who are slow are waited for after all."""
-        while self._late:
-            try:
-                return self._late.pop(0).wait()
-            except (RegistryError, OSError) as error:
-                self._remote.append(typed(error))
         raise most_telling(self._local, self._remote)
 
 

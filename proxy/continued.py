@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from proxy.outlet import Outlet
+from proxy.outlet import Outlet, Pace, TooSlow
 from proxy.sources.message import Answer, Request
 from proxy.span import ByteRange, Span
 from proxy.stream import PiecesBody, cut
@@ -12,6 +12,12 @@ from registry.response import Direct
 
 AskNext = Callable[[Request, RegistryError], Answer]
 """Ask the sources that are left for a request, because of an error; raises RegistryError when none has it."""
+
+
+KEPT_SECONDS, FETCHED_SECONDS = 1.5, 10.0
+"""How long a source may be slow before others are asked: where it has the blob, and where it fetches it itself."""
+SLOWEST = 16 * 1024
+"""Bytes per second below which a source is slow."""
 
 
 class Continued:
@@ -28,6 +34,7 @@ class Continued:
         self._pieces = iter(answer.body)
         self._whole = True  # the pieces are all that the body has
         self._first: bytes | None = None
+        self._pace: Pace | None = _pace(answer)
 
     def begin(self) -> None:
         """Have the first piece at hand, so that a source that breaks at once is none; raises when no source is left."""
@@ -64,9 +71,11 @@ class Continued:
 
     def _move(self, direct: Direct, outlet: Outlet) -> Iterator[int]:
         try:
-            for count in outlet.pass_on(direct):
+            for count in outlet.pass_on(direct, self._pace):
                 self._at += count
                 yield count
+        except TooSlow as slow:
+            self._look_elsewhere(slow)
         except RegistryError as error:
             self._body.close()
             self._go_on(error)
@@ -83,6 +92,16 @@ class Continued:
             else:
                 self._at += len(piece or b"")
                 return piece
+
+    def _look_elsewhere(self, slow: TooSlow) -> None:
+        """Leave a slow source for the next one; where there is none, slow is better than nothing."""
+        body = self._body
+        try:
+            self._go_on(slow)
+        except RegistryError:
+            self._pace = None
+        else:
+            body.close()
 
     def _go_on(self, error: RegistryError) -> None:
         """Take the rest from the next source; not after damage, as what was sent may be wrong already."""
@@ -102,9 +121,17 @@ class Continued:
             error = Unreachable(f"{answer.source} does not continue in the middle of a blob")
         rest.story.went_on(self._source, answer.source, self._at, error)
         self._source = answer.source
+        self._pace = _pace(answer)
         self._body = answer.body
         self._whole = answer.span == Span(self._at, span.stop)
         self._pieces = iter(answer.body) if self._whole else cut(answer.body, self._at - begins, span.stop - self._at)
+
+
+def _pace(answer: Answer) -> Pace:
+    """A source that has the blob gives it at once; one that fetches it may have to wait longer."""
+    forwarded = "fwd" in answer.cache.partition(",")[0]
+    seconds = FETCHED_SECONDS if forwarded else KEPT_SECONDS
+    return Pace(seconds, int(SLOWEST * seconds))
 
 
 def typed(error: RegistryError | OSError) -> RegistryError:

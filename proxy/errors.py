@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from registry.errors import NotFound, RegistryError, Unreachable
+from registry.response import TimedOut
 
 
 class NameInvalid(RegistryError):
@@ -60,6 +61,10 @@ class RangeNotSatisfiable(RegistryError):
     def __init__(self, size: int) -> None:
         super().__init__(f"the range begins beyond the end: the blob has {size} bytes")
         self.size = size
+
+
+class Busy(TimedOut):
+    """The source is alive and has no answer yet: it waits for somebody else, or has much to do."""
 
 
 class NotAsked(Unreachable):

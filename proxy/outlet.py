@@ -7,8 +7,10 @@ import os
 import select
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from registry.errors import Unreachable
 from registry.response import Direct, TimedOut
@@ -21,6 +23,18 @@ _KEPT = 16
 
 class ClientLeft(Exception):
     """The client closed its connection, so nobody wants the rest."""
+
+
+class TooSlow(TimedOut):
+    """A body comes so slowly that another source is worth a question. It can go on where it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """At least so many bytes in so many seconds of waiting for them."""
+
+    seconds: float
+    bytes: int
 
 
 class Pipes:
@@ -72,16 +86,17 @@ class Outlet:
         except OSError as error:
             raise ClientLeft from error
 
-    def pass_on(self, direct: Direct) -> Iterator[int]:
+    def pass_on(self, direct: Direct, pace: Pace | None = None) -> Iterator[int]:
         """Move what is left of a body; gives the number of bytes that reached the client after each move.
 
-        Raises Unreachable when the body breaks off or is silent for its timeout, and ClientLeft. What was counted was
-        moved, and nothing else, so that another source can go on from there.
+        Raises Unreachable when the body breaks off or is silent for its timeout, TooSlow when it comes more slowly
+        than at `pace`, and ClientLeft. What was counted was moved, and nothing else, so that another source, or after
+        TooSlow the same one, can go on from there.
         """
-        left = direct.left
+        left, watch = direct.left, Watch(direct, pace)
         with self._pipes.one() as (out, into):
             while left:
-                count = _fill(direct, into, left)
+                count = _fill(direct, into, left, watch)
                 left -= count
                 self._drain(out, count, more=left > 0)
                 direct.taken(count)
@@ -96,26 +111,53 @@ class Outlet:
                 raise ClientLeft from error
 
 
-def _fill(direct: Direct, into: int, left: int) -> int:
+class Watch:
+    """How long a body's next bytes are waited for: time that the client takes does not count."""
+
+    def __init__(self, direct: Direct, pace: Pace | None) -> None:
+        self._direct = direct
+        self._pace = pace
+        self._waited = 0.0
+        self._bytes = 0
+
+    def came(self, count: int) -> None:
+        """So many bytes were there."""
+        self._bytes += count
+
+    def wait(self) -> None:
+        """Return when there is more; raises TimedOut, TooSlow."""
+        poll = select.poll()
+        poll.register(self._direct.socket, select.POLLIN)
+        timeout = self._direct.timeout if self._pace is None else self._pace.seconds - self._waited
+        begun = time.monotonic()
+        there = poll.poll(max(timeout, 0) * 1000)
+        if self._pace:
+            self._waited += time.monotonic() - begun
+            if self._waited >= self._pace.seconds:
+                self._judge(self._pace)
+        elif not there:
+            raise TimedOut(f"nothing came for {timeout:.0f} s")
+
+    def _judge(self, pace: Pace) -> None:
+        if self._bytes < pace.bytes:
+            raise TooSlow(f"{self._bytes} bytes came in {pace.seconds:.0f} s")
+        self._waited, self._bytes = 0.0, 0
+
+
+def _fill(direct: Direct, into: int, left: int, watch: Watch) -> int:
     """Move what is there into the pipe, which is empty; wait where nothing is."""
     while True:
         try:
             count = os.splice(direct.socket.fileno(), into, min(left, PIPE_BYTES), flags=os.SPLICE_F_MOVE)
         except BlockingIOError:
-            _wait(direct)
+            watch.wait()
             continue
         except OSError as error:
             raise Unreachable(f"the connection broke: {os.strerror(error.errno or errno.EIO).lower()}") from error
         if not count:
             raise Unreachable(f"it broke off, {left} bytes before the end")
+        watch.came(count)
         return count
-
-
-def _wait(direct: Direct) -> None:
-    poll = select.poll()
-    poll.register(direct.socket, select.POLLIN)
-    if not poll.poll(direct.timeout * 1000):
-        raise TimedOut(f"nothing came for {direct.timeout:.0f} s")
 
 
 def _close(pipe: tuple[int, int]) -> None:

@@ -1,54 +1,89 @@
-"""Waiting for one source only so long, as long as another may have the answer."""
+"""How long each source is waited for while others may have the answer, and how a source in this process is hurried."""
 
-import threading
-from collections.abc import Callable
-from concurrent.futures import Future
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
-from proxy.sources.message import Answer
-from registry.errors import Unreachable
+from proxy.errors import NotAsked
+from proxy.sources.message import Answer, Request, Source
+from registry.response import TimedOut
 
-SECONDS = 2.0
-"""How long a tag's copy is held back for the word of those who know whether the tag moved."""
+FIRST, TOTAL, LEAST = 1.5, 1.9, 0.3
+"""Seconds for the first source, for all together, and for each of the later ones."""
 
-
-class StillWaiting(Unreachable):
-    """The source has not answered yet. What it will say is not lost: `wait` for it, or `abandon` it."""
-
-    def __init__(self, coming: "Future[Answer]", name: str, seconds: float) -> None:
-        super().__init__(f"{name} did not answer within {seconds:.0f} s")
-        self._coming = coming
-
-    def wait(self) -> Answer:
-        """The source's answer, however long it takes; raises what asking it raises."""
-        return self._coming.result()
-
-    def abandon(self) -> None:
-        """Nobody wants the answer any more: its body is closed when it comes."""
-        self._coming.add_done_callback(_close)
+_THREADS = 32
+_HOSTS = 1000
+_LEFT_ALONE = 5.0
 
 
-def patiently(ask: Callable[[], Answer], name: str, seconds: float) -> Answer:
-    """The answer of `ask`, or its error, when it comes within `seconds`; else raises StillWaiting."""
-    coming: Future[Answer] = Future()
-    try:
-        threading.Thread(target=_run, args=(ask, coming), daemon=True, name=f"ask {name}").start()
-    except RuntimeError:  # the machine has no thread left
-        return ask()
+def patience(spent: float) -> float:
+    """How many seconds the next source has to begin its answer, when others were waited for `spent` seconds already."""
+    return max(LEAST, min(FIRST, TOTAL - spent))
+
+
+@runtime_checkable
+class Probed(Protocol):
+    """A source that can be asked for a sign of life."""
+
+    def is_alive(self) -> bool:
+        """Whether it answers at all, within a moment."""
+
+
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_THREADS, "patience")
+
+
+@dataclass(frozen=True)
+class Patient:
+    """A source in this process, which cannot be hurried: it is left alone once the request's patience is over.
+
+    What it says too late is not wasted where it keeps what it fetched. It starts no thread before it is asked.
+    """
+
+    source: Source
+    _threads: ThreadPoolExecutor = field(default_factory=_pool)
+    _late: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The source's own."""
+        return self.source.name
+
+    def peer(self, request: Request, /) -> str:
+        """The source's own."""
+        return self.source.peer(request)
+
+    def is_alive(self) -> bool:
+        """It lives as long as this process."""
+        return True
+
+    def fetch(self, request: Request) -> Answer:
+        """Its answer; raises TimedOut when it does not come in time, and NotAsked for some seconds after that."""
+        host, now = request.route.host, time.monotonic()
+        if request.patience is None:
+            return self.source.fetch(request)
+        if self._late.get(host, now) > now:
+            raise NotAsked(f"{self.name} did not answer about {host} in time a moment ago")
+        try:
+            return _within(request.patience, self._threads.submit(self.source.fetch, request), self.name)
+        except TimedOut:
+            if len(self._late) > _HOSTS:  # clients may name any host
+                self._late.clear()
+            self._late[host] = time.monotonic() + _LEFT_ALONE
+            raise
+
+
+def _within(seconds: float, coming: "Future[Answer]", name: str) -> Answer:
     try:
         return coming.result(seconds)
     except TimeoutError:
         if coming.done():  # the source's own word
             raise
-        raise StillWaiting(coming, name, seconds) from None
-
-
-def _run(ask: Callable[[], Answer], coming: "Future[Answer]") -> None:
-    try:
-        coming.set_result(ask())
-    except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised where the answer is waited for
-        coming.set_exception(error)
+        coming.add_done_callback(_close)
+        raise TimedOut(f"{name} did not answer within {seconds:.1f} s") from None
 
 
 def _close(coming: "Future[Answer]") -> None:
-    if coming.exception() is None:
+    if not coming.cancelled() and coming.exception() is None:
         coming.result().body.close()

@@ -71,6 +71,7 @@ class _Call:
     led_by: str = ""
     """The registry that led here, by a redirect or to a token server."""
     kind: str = ""
+    patience: float | None = None
 
 
 class Transport:
@@ -110,15 +111,17 @@ class Transport:
         body: bytes | Sized | None = None,
         credentials: Credentials | None = None,
         scope: str | None = None,
+        patience: float | None = None,
     ) -> Response:
         """Send one request to a registry (`docker.io` and the like) and give back its answer, whatever the status.
 
         `path` begins with a slash and may hold a query; `scope` is the token scope it needs, such as
         `repository:library/nginx:pull`. GET and HEAD follow redirects. An `Authorization` in `headers` is sent as it
-        is, and challenges are then left to the caller. Raises Unreachable, TLSFailure, and Unauthorized or
-        RateLimited when a token server says so.
+        is, and challenges are then left to the caller. With `patience`, a connection, the headers and the first bytes
+        of the body are waited for so many seconds each and no longer, whatever the timeouts allow. Raises Unreachable,
+        TLSFailure, and Unauthorized or RateLimited when a token server says so.
         """
-        call = _Call(method, self._address(host, path, params), self._headers(headers), body)
+        call = _Call(method, self._address(host, path, params), self._headers(headers), body, patience=patience)
         repeatable = method in _REPEATABLE and (body is None or isinstance(body, bytes))
         retries = self.retries if repeatable else NO_RETRIES
         if any(name.lower() == "authorization" for name in call.headers):
@@ -206,7 +209,7 @@ class Transport:
             answer = self._adapter.send(
                 prepared,
                 stream=True,
-                timeout=(self._timeouts.connect, self._timeouts.read),
+                timeout=(_least(self._timeouts.connect, call.patience), _least(self._timeouts.read, call.patience)),
                 verify=settings.trust,
                 proxies=proxies,
             )
@@ -218,7 +221,7 @@ class Transport:
         return Response(
             answer.status_code,
             answer.headers,
-            Wire(answer.raw, host, self._timeouts.read, count),
+            Wire(answer.raw, host, self._timeouts.read, count, _least(self._timeouts.read, call.patience)),
             method=call.method,
             address=call.address,
         )
@@ -251,6 +254,10 @@ class Transport:
     def _headers(self, headers: Mapping[str, str] | None) -> Mapping[str, str]:
         # Blobs are named by the digest of their bytes as stored, so nothing may compress them on the way.
         return {"User-Agent": self._user_agent, "Accept": "*/*", "Accept-Encoding": "identity", **(headers or {})}
+
+
+def _least(timeout: float, patience: float | None) -> float:
+    return timeout if patience is None else min(timeout, patience)
 
 
 def _with_authorization(call: _Call, header: str | None) -> _Call:

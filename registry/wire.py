@@ -16,11 +16,16 @@ from registry.response import Direct
 class Wire:
     """The body of one answer of `host`; `timeout` is how many seconds to wait for its next bytes.
 
-    `count` is told of the bytes that came.
+    `first` is how many for its first ones, where that differs. `count` is told of the bytes that came.
     """
 
     def __init__(
-        self, answer: urllib3.HTTPResponse, host: str, timeout: float, count: Callable[[int], None] | None = None
+        self,
+        answer: urllib3.HTTPResponse,
+        host: str,
+        timeout: float,
+        count: Callable[[int], None] | None = None,
+        first: float | None = None,
     ) -> None:
         self._count = count
         self._answer = answer
@@ -28,9 +33,8 @@ class Wire:
         self._timeout = timeout
         self._broken: RegistryError | None = None
         self._read_ahead = True  # the bytes behind the headers are in the reader's buffer
-        if sock := self._socket():
-            with contextlib.suppress(OSError):  # it is gone already, which reading will tell
-                sock.settimeout(timeout)
+        self._hurried = first is not None and first != timeout
+        self._wait_for(timeout if first is None else first)
 
     def read(self, size: int) -> bytes:
         """Wait for some bytes, then take along what is there already: large pieces cost less all the way down."""
@@ -67,9 +71,17 @@ class Wire:
             raise failure(error, self._host, timed_out=timed_out) from None
         if self._count:
             self._count(len(piece))
+        if self._hurried:
+            self._hurried = False
+            self._wait_for(self._timeout)
         # A buffered reader gives what it holds, and then reads as much as this past its buffer.
         self._read_ahead = self._read_ahead and size < io.DEFAULT_BUFFER_SIZE
         return piece
+
+    def _wait_for(self, timeout: float) -> None:
+        if sock := self._socket():
+            with contextlib.suppress(OSError):  # it is gone already, which reading will tell
+                sock.settimeout(timeout)
 
     def _more_is_there(self) -> bool:
         # What is there of a chunked answer may be only the end of a chunk, and reading on would wait for the next one.

@@ -19,13 +19,15 @@ BLOB_TYPE = "application/octet-stream"
 class Request:
     """One question: `method` is GET or HEAD; `range` counts for blobs only; `query` for tag lists and referrers.
 
-    `story` is what becomes of it, and is no part of the question.
+    `patience` is how many seconds a source has to begin its answer, None where it may take its time. `story` is what
+    becomes of the request. Neither is a part of the question.
     """
 
     route: Route
     method: str = "GET"
     range: ByteRange | None = None
     query: Mapping[str, str] = field(default_factory=dict)
+    patience: float | None = field(default=None, compare=False)
     story: Story = field(default_factory=Story, compare=False, repr=False)
 
     @property

@@ -10,11 +10,14 @@ from proxy.span import parse_content_range
 from proxy.stream import PIECE, Body, BytesBody, NoBody, PiecesBody, cut
 from registry.credentials import Credentials
 from registry.digest import Digest, InvalidDigest
-from registry.errors import Corrupt, ServerFailure
+from registry.errors import Corrupt, RegistryError, ServerFailure
 from registry.failures import raise_for
 from registry.manifest import ACCEPT, MAX_MANIFEST, Descriptor
 from registry.response import Response
 from registry.transport import Transport
+
+SIGN_OF_LIFE = 0.3
+"""Seconds in which a server that is alive answers a question that costs it nothing."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,22 @@ class Remote:
             params=dict(request.query),
             credentials=self.credentials,
             scope=_scope(request.route.path),
+            patience=request.patience,
         )
         try:
             return self._answer(request, response)
         except BaseException:
             response.close()
             raise
+
+    def is_alive(self) -> bool:
+        """Whether the server answers at all, so that one that says nothing is busy and not dead."""
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        try:
+            self.transport.send("GET", self.host, "/v2/", headers=headers, patience=SIGN_OF_LIFE).discard()
+        except RegistryError:
+            return False
+        return True
 
     def _headers(self, request: Request) -> dict[str, str]:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
