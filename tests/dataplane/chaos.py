@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from registry.digest import Digest
-from tests.dataplane.lane import copy
+from tests.dataplane.rig.holder import READS, Holder
 from tests.rig.components import Component, proxy, shield
 from tests.rig.images import BuiltImage, image, multi_platform
 from tests.rig.processes import listening, wait_until
@@ -122,11 +122,14 @@ class Cluster:
 
     def __init__(self, folder: Path, images: int) -> None:
         self.upstream = Upstream(folder / "upstream").start()
-        self.registry = Upstream(folder / "registry").start()
+        self.registry = Holder(folder / "registry").start()
         plain = ("--plain-http", self.upstream.host)
         self.shield = shield(folder / "shield", *plain).start()
-        sources = ("--registry", f"http://{self.registry.host}", "--shield", self.shield.url)
-        self.proxies = [proxy(folder / f"proxy-{n}", *sources, *plain).start() for n in range(NODES)]
+        sources = ("--registry", self.registry.url, "--shield", self.shield.url)
+        self.proxies = [proxy(folder / f"proxy-{n}", *sources, *plain) for n in range(NODES)]
+        for node in self.proxies:
+            node.environment = READS
+            node.start()
         self.built = {f"team/app-{number}": _image(number) for number in range(images)}
         for name, built in self.built.items():
             self.upstream.push(built, name, "1")
@@ -135,7 +138,7 @@ class Cluster:
         self.upstream.forget_requests()
 
     @property
-    def processes(self) -> dict[str, Component | Upstream]:
+    def processes(self) -> dict[str, Component | Holder]:
         """What is killed, in turn."""
         nodes = {f"proxy-{number}": node for number, node in enumerate(self.proxies)}
         return {"registry": self.registry, "shield": self.shield, **nodes}
@@ -150,7 +153,7 @@ class Cluster:
             process.stop()
 
     def _copy(self, name: str) -> None:
-        copied = copy(f"{self.upstream.host}/{name}:1", self.shield, self.registry)
+        copied = self.registry.copy(f"{self.upstream.host}/{name}:1", self.shield)
         assert "digest" in copied, copied
 
 

@@ -4,10 +4,6 @@ The links and the registries stay; each trial of a fault gets a shield and a pro
 the trial before. Images are pushed once, and two of them are copied by the real copy Job program.
 """
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,7 +11,8 @@ from pathlib import Path
 from typing import Self
 
 from tests.dataplane.disk import SmallDisk
-from tests.rig.components import TOKEN, Component, proxy, shield
+from tests.dataplane.rig.holder import READS, Holder
+from tests.rig.components import Component, proxy, shield
 from tests.rig.images import BuiltImage, image
 from tests.rig.link import Link
 from tests.rig.puller import Image
@@ -24,16 +21,6 @@ from tests.rig.upstream import Upstream
 LAYER = 300_000
 REGISTRY_DISK = 32 << 20
 IMAGES = ("cached-tag", "cached-digest", "cold-tag", "cold-digest", "warm")
-
-
-def copy(reference: str, source: Component, target: Upstream) -> dict[str, str]:
-    """Run the copy Job program, from a shield to a registry; its result."""
-    command = [sys.executable, "-m", "kuik.copy_job", "--image", reference]
-    command += ["--source", source.url, "--target", f"http://{target.host}"]
-    environment = os.environ | {"KUIK_TOKEN": TOKEN}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
-    result: dict[str, str] = json.loads(done.stdout)
-    return result
 
 
 @dataclass
@@ -46,8 +33,9 @@ class Lane:
 
     def start(self) -> Self:
         self.upstream = Upstream(self.folder / "upstream").start()
-        self.disk = SmallDisk(self.folder / "registry" / "data", REGISTRY_DISK)
-        self.registry = Upstream(self.folder / "registry").start()
+        self.registry = Holder(self.folder / "registry")
+        self.disk = SmallDisk(self.registry.storage, REGISTRY_DISK)
+        self.registry.start()
         self.to_upstream = Link(self.upstream.host)
         self.to_registry = Link(self.registry.host)
         for name in IMAGES:
@@ -68,8 +56,8 @@ class Lane:
         self.disk.close()
 
     def copy(self, name: str, source: Component) -> dict[str, str]:
-        """Copy one of the images into the registry."""
-        return copy(f"{self.to_upstream.host}/team/{name}:1", source, self.registry)
+        """Run the copy Job program for one of the images; its result."""
+        return self.registry.copy(f"{self.to_upstream.host}/team/{name}:1", source)
 
     def direct(self, name: str) -> Image:
         """How a client without kuik asks for an image."""
@@ -101,7 +89,7 @@ class Lane:
         words = ["--registry", f"{scheme['registry']}://{self.to_registry.host}"]
         words += ["--shield", f"{scheme['shield']}://{to_shield.host}", *plain]
         a_proxy = proxy(folder / "proxy", *words)
-        a_proxy.environment = trusted
+        a_proxy.environment = trusted | READS
         try:
             with to_shield, self._running(a_shield), self._running(a_proxy):
                 yield Trial(self, a_shield, a_proxy, to_shield)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.dataplane.faults import Fault, Props
 from tests.dataplane.lane import Lane, Trial
+from tests.dataplane.rig.holder import Holder
 from tests.rig.authority import Authority
 from tests.rig.components import Component
 from tests.rig.link import at_rate
@@ -121,7 +122,7 @@ def _kill(trial: Trial, place: str, back: threading.Event) -> None:
             trial.link(slow).faulty(at_rate(KILL_RATE), path="/blobs/")
         threading.Event().wait(KILL_AFTER)
         link = None if place == "proxy" else trial.link(place)
-        processes: dict[str, Component | Upstream] = {
+        processes: dict[str, Component | Upstream | Holder] = {
             "upstream": trial.lane.upstream,
             "shield": trial.shield,
             "registry": trial.lane.registry,

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.dataplane.lane import copy
+from tests.dataplane.rig.distribution import pull_through
+from tests.dataplane.rig.holder import READS, Holder
 from tests.rig.components import TOKEN, Component, proxy, shield
 from tests.rig.images import image
 from tests.rig.link import Link
@@ -25,6 +26,7 @@ from tests.rig.upstream import Upstream
 CLIENTS = 20
 PATIENCE = 6.0
 BUILT, RANGED = image("beside", layers=3, layer_size=400_000), image("ranged", layers=1, layer_size=400_000)
+Parts = tuple[Upstream, Holder, Component, Component]
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 
 
@@ -91,17 +93,19 @@ def beside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Figures]]:
     with ExitStack() as stack:
         found = [(upstream, stack.enter_context(Link(upstream.host))) for upstream in _upstreams(folder, stack)]
         (upstream, link), (its_upstream, its_link) = found
-        registry = Upstream(folder / "registry").start()
+        registry = Holder(folder / "registry").start()
         a_shield = shield(folder / "shield", "--plain-http", link.host).start()
-        words = ("--registry", f"http://{registry.host}", "--shield", a_shield.url, "--plain-http", link.host)
-        node = proxy(folder / "node", *words).start()
-        peer = Upstream(folder / "peer", remote=f"http://{its_link.host}").start()
+        words = ("--registry", registry.url, "--shield", a_shield.url, "--plain-http", link.host)
+        node = proxy(folder / "node", *words)
+        node.environment = READS
+        node.start()
+        peer = pull_through(folder / "peer", its_link.host).start()
         for one in (registry, a_shield, node, peer):
             stack.callback(one.stop)
         ours = Side("kuik", node.host, upstream, link, link.host.replace(":", "__") + "/")
         theirs = Side("distribution's pull-through cache", peer.host, its_upstream, its_link)
         herds, parts = [side.herd() for side in (ours, theirs)], [side.part() for side in (ours, theirs)]
-        assert "digest" in copy(f"{link.host}/team/app:1", a_shield, registry)
+        assert "digest" in registry.copy(f"{link.host}/team/app:1", a_shield)
         # A shield that has heard of no tag: what it remembers would be too easy.
         a_shield.stop()
         a_shield.start()
@@ -147,18 +151,19 @@ def test_a_herd_costs_one_get_a_range_is_given_and_a_tag_outlives_upstream(
 
 
 @pytest.fixture
-def parts(tmp_path: Path) -> Iterator[tuple[Upstream, Upstream, Component, Component]]:
+def parts(tmp_path: Path) -> Iterator[Parts]:
     """Upstream, registry, shield and proxy; none of them runs, and the registry has a copy of the image."""
-    upstream, registry = Upstream(tmp_path / "upstream"), Upstream(tmp_path / "registry")
+    upstream, registry = Upstream(tmp_path / "upstream"), Holder(tmp_path / "registry")
     a_shield = shield(tmp_path / "shield", "--plain-http", upstream.host)
-    words = ("--registry", f"http://{registry.host}", "--shield", a_shield.url, "--plain-http", upstream.host)
+    words = ("--registry", registry.url, "--shield", a_shield.url, "--plain-http", upstream.host)
     node = proxy(tmp_path / "node", *words)
-    everything: tuple[Upstream | Component, ...] = (upstream, registry, a_shield)
+    node.environment = READS
+    everything: tuple[Upstream | Holder | Component, ...] = (upstream, registry, a_shield)
     for one in everything:
         one.start()
     upstream.push(BUILT, "team/app", "1")
     upstream.push(RANGED, "team/ranged", "1")
-    assert "digest" in copy(f"{upstream.host}/team/app:1", a_shield, registry)
+    assert "digest" in registry.copy(f"{upstream.host}/team/app:1", a_shield)
     for one in everything:
         one.stop()
     yield upstream, registry, a_shield, node
@@ -167,11 +172,13 @@ def parts(tmp_path: Path) -> Iterator[tuple[Upstream, Upstream, Component, Compo
 
 
 @pytest.mark.parametrize("dead", ["upstream", "registry", "shield"])
-def test_everything_starts_while_one_part_is_dead_and_serves_what_it_can(
-    parts: tuple[Upstream, Upstream, Component, Component], dead: str
-) -> None:
+def test_everything_starts_while_one_part_is_dead_and_serves_what_it_can(parts: Parts, dead: str) -> None:
     upstream, registry, a_shield, node = parts
-    everything: dict[str, Upstream | Component] = {"upstream": upstream, "registry": registry, "shield": a_shield}
+    everything: dict[str, Upstream | Holder | Component] = {
+        "upstream": upstream,
+        "registry": registry,
+        "shield": a_shield,
+    }
     for name, part in (everything | {"node": node}).items():
         if name != dead:
             part.start()

@@ -24,15 +24,11 @@ _AUTH = 'auth: {{htpasswd: {{realm: rig, path: "{path}"}}}}\n'
 
 @dataclass
 class Upstream:
-    """One docker-registry on a loopback port; `host` stays the same over `stop()` and `start()`.
-
-    With `remote` (a URL) it is a pull-through cache of that registry.
-    """
+    """One docker-registry on a loopback port; `host` stays the same over `stop()` and `start()`."""
 
     folder: Path
     user: str = ""
     password: str = ""
-    remote: str = ""
     port: int = field(default_factory=free_port)
     _process: "subprocess.Popen[bytes] | None" = None
 
@@ -49,8 +45,6 @@ class Upstream:
             command = ["htpasswd", "-Bbn", self.user, self.password]
             passwords.write_bytes(subprocess.run(command, check=True, capture_output=True).stdout)
             text += _AUTH.format(path=passwords)
-        if self.remote:
-            text += f"proxy: {{remoteurl: {self.remote}}}\n"
         config.write_text(text)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
