@@ -38,8 +38,16 @@ class Component:
     telemetry_port: int = field(default_factory=free_port)
 
     @property
+    def _tells(self) -> bool:
+        """Whether it has a listener that tells of it; the hooks have none."""
+        return self.module != "hooks"
+
+    @property
     def _told(self) -> list[str]:
-        return ["--telemetry", f"127.0.0.1:{self.telemetry_port}"]
+        return ["--telemetry", f"127.0.0.1:{self.telemetry_port}"] if self._tells else []
+
+    def _listens(self) -> bool:
+        return listening(self.port) and (not self._tells or listening(self.telemetry_port))
 
     @property
     def host(self) -> str:
@@ -60,7 +68,7 @@ class Component:
                 env=os.environ | {"KUIK_TOKEN": TOKEN} | self.environment,
                 start_new_session=True,
             )
-        wait_until(lambda: listening(self.port) and listening(self.telemetry_port), f"{self.module} listens")
+        wait_until(self._listens, f"{self.module} listens")
         return self
 
     def stop(self) -> None:
