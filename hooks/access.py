@@ -7,6 +7,9 @@ from hooks.facts import PUBLIC, Absent, Known, Proof, Unknown
 from hooks.shield import MAX_SECRETS
 from kube.types import Object, part
 
+PUBLIC_ACCESS = "Public"
+PRIVATE = "Private"
+
 
 def access(image: Object, fact: Known[Proof] | Absent | Unknown) -> Mapping[str, Any]:
     """`status.access`: what is proven now, and where that is not known, what was proven before; empty for nothing.
@@ -16,6 +19,6 @@ def access(image: Object, fact: Known[Proof] | Absent | Unknown) -> Mapping[str,
     if not isinstance(fact, Known):
         return part(part(image, "status"), "access")
     if fact.value.visibility == PUBLIC:
-        return {"visibility": "Public"}
+        return {"visibility": PUBLIC_ACCESS}
     proven = sorted(fact.value.secrets)[:MAX_SECRETS]
-    return {"visibility": "Private", "secrets": [{"namespace": ns, "secret": name} for ns, name in proven]}
+    return {"visibility": PRIVATE, "secrets": [{"namespace": ns, "secret": name} for ns, name in proven]}

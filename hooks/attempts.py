@@ -12,6 +12,7 @@ from registry.digest import Digest, InvalidDigest
 RESULT = "kuik.dev/result"
 ATTEMPT = "kuik.dev/attempt"
 INPUTS = "kuik.dev/inputs"
+VISIBILITIES = ("Public", "Private")
 REASONS = frozenset(
     {
         "Unauthorized",
@@ -56,11 +57,12 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """A copy that succeeded. `size` is in bytes."""
+    """A copy that succeeded. `size` is in bytes; `visibility` is as what it was copied, empty where it did not say."""
 
     digest: str
     size: int
     platforms: tuple[str, ...]
+    visibility: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,8 @@ def _copied(document: Object) -> Copied | None:
     except InvalidDigest:
         return None
     named = sorted({platform for platform in platforms if isinstance(platform, str)})
-    return Copied(str(digest), size, tuple(named[:_MAX_PLATFORMS]))
+    said = document.get("visibility")
+    return Copied(str(digest), size, tuple(named[:_MAX_PLATFORMS]), said if said in VISIBILITIES else "")
 
 
 def _refused(document: Object) -> Refused | None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from hooks.access import access
+from hooks.access import PRIVATE, access
 from hooks.attempts import Attempt, Inputs
 from hooks.facts import Groups, Observation, Questions
 from hooks.jobs import copy_job
@@ -63,14 +63,16 @@ def sync(parent: Object, children: Groups, seen: Observation) -> Desired:
     after = (before.after(last) if last else before).checked(Report.read(parent))
     found = after.digest if after.digest != before.digest else ""
     upstream = Upstream.read(parent).after(found, refresh, seen.image.upstream)
-    wait = _wait(after, last, inputs, upstream.moved_from(after.digest) and refresh.mode == SYNC, refresh, seen.now)
+    proof = access(parent, seen.image.access)
+    private = proof.get("visibility") == PRIVATE
+    moved = upstream.moved_from(after.digest) and refresh.mode == SYNC
+    wait = _wait(after, last, inputs, moved or _misplaced(after, proof), refresh, seen.now)
     if wait is None and after.cached:
         after = after.content()
     unread = last is not None and (last.outcome is None or last.number > before.attempts)
     turn = _turn(after, last, wait, seen.now, unread=unread, suspended=spec.get("suspend") is True)
-    jobs = [copy_job(parent, image, turn.number, inputs, seen.settings.job)] if turn.number else []
+    jobs = [copy_job(parent, image, turn.number, inputs, seen.settings.job, private=private)] if turn.number else []
     past = _earlier(parent, before, after, last, seen.now)
-    proof = access(parent, seen.image.access)
     status = {
         **after.status(parent, turn.copy, seen.now, upstream.condition(parent, after.digest, refresh, seen.image)),
         **({"upstreamDigest": upstream.digest} if upstream.digest else {}),
@@ -80,6 +82,11 @@ def sync(parent: Object, children: Groups, seen: Observation) -> Desired:
     again = refresh.until_asked(image, seen.image, proven=bool(proof), now=seen.now)
     due = [(one.until - seen.now).total_seconds() for one in past]
     return Desired(jobs, status, min((wait for wait in (turn.resync, again, *due) if wait), default=0.0))
+
+
+def _misplaced(after: Progress, proof: Object) -> bool:
+    """Whether the copy is where those who may pull the image now do not find it: public and private lie apart."""
+    return after.cached and bool(after.visibility and proof) and after.visibility != proof.get("visibility")
 
 
 def _wait(

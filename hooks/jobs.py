@@ -29,9 +29,14 @@ def job_name(parent: str, attempt: int) -> str:
     return f"copy-{parent}-{attempt}"
 
 
-def copy_job(parent: Object, image: str, attempt: int, inputs: Inputs, settings: JobSettings) -> Object:
-    """The Job of one attempt. It is never changed once made, so a later release may make it differently."""
-    arguments = _arguments(image, inputs.platforms, settings)
+def copy_job(
+    parent: Object, image: str, attempt: int, inputs: Inputs, settings: JobSettings, *, private: bool = False
+) -> Object:
+    """The Job of one attempt. It is never changed once made, so a later release may make it differently.
+
+    `private` says that the image is known to be; of any other the copy finds out whether it is one.
+    """
+    arguments = [*_arguments(image, inputs.platforms, settings), *(["--private"] if private else [])]
     meta = {
         "name": job_name(metadata(parent)["name"], attempt),
         "namespace": settings.namespace,

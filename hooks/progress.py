@@ -30,7 +30,8 @@ class Progress:
     """The lasting part of a CachedImage's status.
 
     `attempts` counts finished copies whose result is in here, `failures` those that failed since the last success.
-    `requested` are the platforms that the last successful copy was asked for, None before the first.
+    `requested` are the platforms that the last successful copy was asked for, None before the first; `visibility` is as
+    what it was copied, and so where it is in the cluster's registry.
     """
 
     cached: bool = False
@@ -38,6 +39,7 @@ class Progress:
     size: int = 0
     platforms: tuple[str, ...] = ()
     requested: tuple[str, ...] | None = None
+    visibility: str = ""
     attempts: int = 0
     failures: int = 0
     reason: str = ""
@@ -57,6 +59,7 @@ class Progress:
             size=_count(status, "size"),
             platforms=tuple(texts(status, "platforms")),
             requested=None if requested is None else tuple(requested),
+            visibility=str(status.get("copiedAs", "")),
             attempts=_count(status, "attempts"),
             failures=_count(status, "failures"),
             reason=str(status.get("reason", "")),
@@ -86,6 +89,7 @@ class Progress:
             size=copied.size,
             platforms=copied.platforms,
             requested=attempt.inputs.platforms if attempt.inputs else (),
+            visibility=copied.visibility or self.visibility,
             attempts=attempt.number,
             failures=0,
             reason="",
@@ -141,6 +145,7 @@ class Progress:
             "digest": self.digest,
             "size": self.size,
             "platforms": list(self.platforms),
+            "copiedAs": self.visibility,
             "copy": copy,
             "reason": self.reason,
             "message": self.message,

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,10 +21,10 @@ from registry.client import Client
 from registry.copy import Copied, CopyOptions, Progress, Source, Target, copy
 from registry.credentials import Credentials
 from registry.digest import Digest
-from registry.errors import RegistryError
+from registry.errors import NotFound, RegistryError, Unauthorized
 from registry.manifest import Descriptor, Manifest, Platform
 from registry.own_registry import own_credentials
-from registry.proxied import proxied
+from registry.proxied import inside
 from registry.reference import InvalidReference, Reference
 from registry.targets import RegistryTarget
 from registry.transport import Timeouts, Transport, host_settings
@@ -40,18 +40,22 @@ PATIENT = Timeouts(connect=3, read=120)
 
 @dataclass(frozen=True)
 class Order:
-    """What a copy Job was asked to do. No platforms means all of them."""
+    """What a copy Job was asked to do. No platforms means all of them.
+
+    A `private` image is read and written as such; of any other the copy finds out whether it is one.
+    """
 
     image: Reference
     platforms: frozenset[Platform] = frozenset()
     source: str = ""
     targets: tuple[str, ...] = ()
+    private: bool = False
 
 
 def read_order(arguments: Sequence[str]) -> Order:
     """The order in a copy Job's container arguments (without the module's name); raises click.UsageError."""
     context = main.make_context("kuik.copy_job", list(arguments), resilient_parsing=False)
-    return _order(**{name: context.params[name] for name in ("image", "platform", "source", "target")})
+    return _order(**{name: context.params[name] for name in ("image", "platform", "source", "target", "private")})
 
 
 def perform(order: Order, source: Source, target: Target, progress: Progress) -> dict[str, Any]:
@@ -75,16 +79,20 @@ def failed(error: RegistryError) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ThroughShield:
-    """A copy's source: every image is asked for by its name at the shield (`host:port`)."""
+    """A copy's source: every image is asked for by its name at the shield (`host:port`), public or private."""
 
     client: Client
     shield: str
+    private: bool = False
 
     def manifest(self, reference: Reference) -> Manifest:
-        return self.client.manifest(proxied(reference, self.shield))
+        return self.client.manifest(self._place(reference))
 
     def open_blob(self, reference: Reference, digest: Digest, start: int = 0) -> BlobStream:
-        return self.client.open_blob(proxied(reference, self.shield), digest, start)
+        return self.client.open_blob(self._place(reference), digest, start)
+
+    def _place(self, reference: Reference) -> Reference:
+        return inside(reference, self.shield, private=self.private)
 
 
 @dataclass
@@ -108,10 +116,11 @@ class LogLines:
 @click.option("--platform", multiple=True, help="A platform to copy, such as linux/amd64; all when not given.")
 @click.option("--source", default="", help="The shield's URL.")
 @click.option("--target", multiple=True, help="A registry's URL; once for each volume.")
+@click.option("--private", is_flag=True, help="The image is private; without this the copy finds out.")
 @click.version_option(__version__)
-def main(image: str, platform: tuple[str, ...], source: str, target: tuple[str, ...]) -> None:
+def main(image: str, platform: tuple[str, ...], source: str, target: tuple[str, ...], private: bool) -> None:
     """Copy one image from the shield to the registry and annotate the Job with the result."""
-    result = _run(_order(image, platform, source, target))
+    result = _run(_order(image, platform, source, target, private=private))
     text = json.dumps(result, sort_keys=True)
     _report(text)
     click.echo(text)
@@ -121,13 +130,41 @@ def main(image: str, platform: tuple[str, ...], source: str, target: tuple[str, 
 def _run(order: Order) -> dict[str, Any]:
     """Copy to each target in turn; the first that fails is the result."""
     client = _client(order)
-    source = ThroughShield(client, _host(order.source))
+    try:
+        source = opened(order, ThroughShield(client, _host(order.source), private=order.private))
+    except RegistryError as error:
+        return failed(error)
     result: dict[str, Any] = {"reason": "Failed", "message": "the Job names no --target"}
     for target in order.targets:
-        result = perform(order, source, RegistryTarget(client, _host(target)), LogLines())
+        place = RegistryTarget(client, _host(target), private=source.private)
+        result = perform(order, source, place, LogLines())
         if "reason" in result:
             return result
+        result["visibility"] = "Private" if source.private else "Public"
     return result
+
+
+def opened(order: Order, source: ThroughShield) -> ThroughShield:
+    """The source as the image can be read from it: as public where that is possible, else as private.
+
+    Raises what the shield says where it is neither. Other failures are left for the copy itself to meet.
+    """
+    if source.private:
+        return source
+    try:
+        source.manifest(order.image)
+    except (Unauthorized, NotFound) as error:
+        private = replace(source, private=True)
+        try:
+            private.manifest(order.image)
+        except Unauthorized:  # it names the pull secrets that are of no use
+            raise
+        except RegistryError:
+            raise error from None
+        return private
+    except RegistryError:
+        pass
+    return source
 
 
 def _client(order: Order) -> Client:
@@ -162,10 +199,10 @@ def _report(result: str) -> None:
             raise click.ClickException(str(error)) from error
 
 
-def _order(image: str, platform: Sequence[str], source: str, target: Sequence[str]) -> Order:
+def _order(image: str, platform: Sequence[str], source: str, target: Sequence[str], *, private: bool) -> Order:
     try:
         platforms = frozenset(Platform.parse(text) for text in platform)
-        return Order(Reference.parse(image), platforms, source, tuple(target))
+        return Order(Reference.parse(image), platforms, source, tuple(target), private)
     except (InvalidReference, ValueError) as error:
         raise click.UsageError(str(error)) from error
 

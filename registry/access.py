@@ -65,7 +65,8 @@ class Access:
                 return result
         if not refused:
             raise Unauthorized(f"{reference.name}: there are no credentials to ask with")
-        raise min(refused, key=lambda error: _TELLING.index(type(error)))
+        # Of two that say as much, what was said to credentials says more than what was said to a stranger.
+        raise min(reversed(refused), key=lambda error: _TELLING.index(type(error)))
 
     def _candidates(self, reference: Reference) -> Iterator[tuple[Credentials | None, bool]]:
         """Credentials to try, each with whether it opened this repository before."""

@@ -43,6 +43,19 @@ def proxied(reference: Reference, proxy: str = DEFAULT_PROXY, capability: str = 
     return replace(reference, host=proxy, repository=repository)
 
 
+def inside(reference: Reference, host: str, *, private: bool = False) -> Reference:
+    """The place of `reference` at the shield and in the cluster's registry: a private one is below `private/`.
+
+    Raises InvalidReference where there is none.
+    """
+    place = proxied(reference, host)
+    if not private:
+        return place
+    repository = f"{PRIVATE_SEGMENT}/{place.repository}"
+    check_repository(repository)
+    return replace(place, repository=repository)
+
+
 def split_private(path: str) -> tuple[str, str]:
     """The capability in a repository's path at the proxy, empty for a public one, and the path without it.
 

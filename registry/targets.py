@@ -12,7 +12,7 @@ from registry.errors import Corrupt, NotFound, ServerFailure
 from registry.ingest import Ingest
 from registry.layout import Layout
 from registry.manifest import Descriptor, Manifest, parse_manifest
-from registry.proxied import proxied
+from registry.proxied import inside
 from registry.reference import Reference
 from registry.verify import verified
 
@@ -71,12 +71,14 @@ class LayoutTarget:
 class RegistryTarget:
     """Keeps images in the registry at `host`, each in the repository `<its host>/<its repository>`.
 
-    An image's tag is its own, or an anchor tag `digest-<hex>` for one that is named by digest.
+    A private image's repository is below `private/`. An image's tag is its own, or an anchor tag `digest-<hex>` for one
+    that is named by digest.
     """
 
-    def __init__(self, client: Client, host: str) -> None:
+    def __init__(self, client: Client, host: str, *, private: bool = False) -> None:
         self._client = client
         self._host = host
+        self._private = private
 
     def copying(self) -> AbstractContextManager[None]:
         """Nothing to hold: the registry's keeper refuses writes while it collects, and `tag` checks afterwards."""
@@ -112,7 +114,7 @@ class RegistryTarget:
                 raise _loss(blob.digest, reference)
 
     def _place(self, reference: Reference) -> Reference:
-        return proxied(reference, self._host)
+        return inside(reference, self._host, private=self._private)
 
 
 def _fill(ingest: Ingest, fetch: Fetch) -> None:

@@ -56,8 +56,8 @@ class Image:
     def fail(self, reason: str = "Unreachable") -> None:
         self.end({"reason": reason, "message": "no"}, "Failed")
 
-    def copied(self, digest: str = DIGEST) -> None:
-        self.end({"digest": digest, "size": 1, "platforms": ["linux/amd64"]})
+    def copied(self, digest: str = DIGEST, visibility: str = "Public") -> None:
+        self.end({"digest": digest, "size": 1, "platforms": ["linux/amd64"], "visibility": visibility})
 
     def wait(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)

@@ -125,5 +125,5 @@ def test_no_capability_and_no_key_is_in_the_log(a_proxy: Component) -> None:
         a_proxy.get(f"/v2/private/{shown}/UPPER/{path}")
     a_proxy.get(f"/v2/{place(OWN, KEY)}/manifests/1", method="PUT")
     said = a_proxy.log.read_text()
-    assert "127.0.0.1:9/team/own:1" in said
+    assert "/v2/private/…/" in said
     assert not [secret for secret in (shown, KEY, OLD) if secret in said]
