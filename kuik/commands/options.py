@@ -40,7 +40,7 @@ def platforms(_context: click.Context, _option: click.Parameter, values: tuple[s
 
 def retention(_context: click.Context, _option: click.Parameter, value: str) -> str:
     """A duration as ImageCaches take it."""
-    if not _RETENTION.fullmatch(value):
+    if value and not _RETENTION.fullmatch(value):
         raise click.BadParameter(f"{value!r} is not a number and one of s, m, h, d, w, such as 30d")
     return value
 

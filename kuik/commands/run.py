@@ -56,10 +56,9 @@ An image is then pulled from the store by its name behind the proxy's:
 @click.option(
     "--retention",
     metavar="DURATION",
-    default="30d",
-    show_default=True,
+    default="",
     callback=options.retention,
-    help="Keep unused images so long.",
+    help="Keep unused images so long; by default as an ImageCache among the manifests says, or 30d.",
 )
 @click.option(
     "--platform",
@@ -82,8 +81,9 @@ def run(
 ) -> None:
     """Cache the images that Kubernetes manifests use, and serve them even when their registries are down.
 
-    PATH is a file or folder of YAML or JSON manifests, or - for standard input: pods, and the workloads that make
-    pods. Files are followed as they change. Without any PATH, kuik serves what the store holds.
+    PATH is a file or folder of YAML or JSON manifests, or - for standard input: pods, the workloads that make pods,
+    policies, and an ImageCache for how registries are asked (CA, mirrors, proxies). Files are followed as they change.
+    Without any PATH, kuik serves what the store holds.
     """
     told = story(Console(stderr=True))
     wishes = Wishes(retention, platform, plain_http, "" if paths else _NOTHING_TO_EXPIRE)

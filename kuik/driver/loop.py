@@ -80,6 +80,11 @@ class Driver:
             syncs += made
         raise NotSettled(f"the stages did not come to rest in {MAX_ROUNDS} rounds")
 
+    def again(self) -> None:
+        """Ask for every parent again at the next `settle`: what the hooks know besides the objects has changed."""
+        self._seen.clear()
+        self._settled = -1
+
     def next_resync(self) -> datetime | None:
         """When the next parent wants to be synced although nothing changed."""
         return min((seen.resync for seen in self._seen.values() if seen.resync), default=None)

@@ -9,7 +9,7 @@ from typing import Any
 from rich.filesize import decimal
 
 from hooks.facts import Settings
-from kube.types import API_VERSION, CACHED_IMAGE, IMAGE_INVENTORY, Key, Object
+from kube.types import API_VERSION, CACHED_IMAGE, IMAGE_INVENTORY, Key, Object, entries
 from kuik.copy_job import Order
 from kuik.driver.controllers import load as load_controllers
 from kuik.driver.loop import Driver
@@ -17,12 +17,14 @@ from kuik.driver.objects import Objects
 from kuik.driver.troubles import SyncsFailed
 from kuik.local.feed import Feed, Knowledge
 from kuik.local.hooks import LocalHooks
+from kuik.local.image_cache import spec_of
 from kuik.local.jobs import JobRunner
 from kuik.local.secrets import pull_secrets
 from kuik.local.store import Store
 from kuik.local.story import Story
 from kuik.local.wishes import LeftAlone, Wishes
 from kuik.local.workloads import cluster_objects
+from proxy.shield.pins import pinned
 from registry.collect import StoreBusy
 from registry.copy import Progress
 from registry.errors import RegistryError
@@ -54,8 +56,8 @@ class Engine:
         self.woken = threading.Event()
         """Set when a copy has ended, so that whoever waits between steps need not wait on."""
         self._objects = Objects(_now)
-        hooks = LocalHooks(Settings(plain_http=wishes.plain_http), wishes.frozen)
-        self._driver = Driver(self._objects, load_controllers(), hooks, _now)
+        self._hooks = LocalHooks(Settings(plain_http=wishes.plain_http), wishes.frozen)
+        self._driver = Driver(self._objects, load_controllers(), self._hooks, _now)
         self._jobs = JobRunner(self._objects, self._copy, self.woken.set)
         self._known: dict[str, str] = {}
         self._from_manifests: set[Key] = set()
@@ -67,7 +69,8 @@ class Engine:
         for obj in store.state.load():
             self._objects.put(_trusted(obj, store))
         self._known = {obj["metadata"]["name"]: obj["spec"]["image"] for obj in self.cached_images()}
-        self._objects.put(wishes.image_cache())
+        self._spec: Mapping[str, Any] = {}
+        self._objects.put(wishes.image_cache(self._spec))
 
     def manifests(self, manifests: Collection[Object]) -> None:
         """Take these manifests for all there are."""
@@ -77,6 +80,10 @@ class Engine:
         for obj in wanted.values():
             self._objects.put(obj)
         self._from_manifests = set(wanted)
+        self._spec = spec_of(manifests)
+        if self._hooks.reach(self._wishes.plain_http | {entry["host"] for entry in entries(self._spec, "registries")}):
+            self._driver.again()
+        self._objects.put(self._wishes.image_cache(self._spec))
         found = pull_secrets(manifests)
         self._secrets = found.configs
         for error in set(found.errors) - self._troubles:
@@ -95,7 +102,9 @@ class Engine:
             self._objects.delete(Key(API_VERSION, CACHED_IMAGE, "", name))
         self._settle()
         self._written(self._keep)
-        self._feed.tell(Knowledge(self._secrets, _secrets_by_image(self.cached_images())))
+        images = self.cached_images()
+        pins = {str(reference): str(digest) for reference, digest in pinned(images).items()}
+        self._feed.tell(Knowledge(self._secrets, _secrets_by_image(images), self._spec, pins))
         self._jobs.start(self._wishes.parallel)
 
     @property

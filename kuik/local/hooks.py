@@ -1,6 +1,7 @@
 """The stages without HTTP, for local mode."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +22,14 @@ class LocalHooks:
         self._settings = settings
         # The manifests are all there is to look at, and the inventories come from them at once.
         self._in_use = Unknown(frozen) if frozen else Known(frozenset[str]())
+
+    def reach(self, hosts: Iterable[str]) -> bool:
+        """These registries are reached from here, also on loopback: somebody has said how they are asked.
+
+        Says whether that is new.
+        """
+        before, self._settings = self._settings, replace(self._settings, plain_http=frozenset(hosts))
+        return self._settings != before
 
     def sync(self, stage: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
         context = Context(datetime.now(UTC), self._settings, in_use=self._in_use)

@@ -4,17 +4,19 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from kube.types import Object, metadata
+from kube.types import IMAGE_CACHE, Object, metadata
 from kuik.local.documents import ManifestError, documents, plain
+from kuik.local.image_cache import checked as checked_cache
 from kuik.local.policies import KINDS as POLICIES
-from kuik.local.policies import checked
+from kuik.local.policies import checked as checked_policy
 from kuik.local.templates import PATHS
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 MAX_FILE = 64 * 1024 * 1024
 """Bytes that one manifest file may have."""
 
-_READ = frozenset({*PATHS, *POLICIES, "Namespace", "Secret", "ServiceAccount"})
+_CHECKED = {**dict.fromkeys(POLICIES, checked_policy), IMAGE_CACHE: checked_cache}
+_READ = frozenset({*PATHS, *_CHECKED, "Namespace", "Secret", "ServiceAccount"})
 _NAMES = ("name", "generateName", "namespace")
 _STDIN = "-"
 _Stamp = tuple[int, int, int]
@@ -42,7 +44,8 @@ def _objects(document: Any, origin: str) -> Iterator[Object]:
     if kind not in _READ:  # also what is no object of an API server, such as a Kustomization, and has no name
         return
     named = _named(plain(document, origin), f"{origin}: {kind}")
-    yield checked(named, f"{origin}: {kind} {named['metadata'].get('name')}") if kind in POLICIES else named
+    check = _CHECKED.get(kind)
+    yield check(named, f"{origin}: {kind} {named['metadata'].get('name')}") if check else named
 
 
 def _items(document: Object, items: Sequence[Any], origin: str) -> Iterator[Object]:

@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication
@@ -22,16 +22,15 @@ from proxy.app import create_app
 from proxy.chain import Chain
 from proxy.patience import Patient
 from proxy.server import Server
-from proxy.settings import TIMEOUTS
 from proxy.shield.app import create_app as create_shield_app
+from proxy.shield.asking import Asking
 from proxy.shield.origin import Shield
 from proxy.shield.spool import Spool
 from proxy.sources.stored import Stored
 from registry.blobs import BlobFolder
 from registry.client import Client
 from registry.layout import Layout
-from registry.pauses import Pauses
-from registry.transport import Transport, host_settings
+from registry.transport import host_settings
 from telemetry import logs
 
 TOKEN = "KUIK_SHIELD_TOKEN"  # noqa: S105 - the name of the variable
@@ -65,9 +64,12 @@ class Serving:
 
     def _shield(self) -> Shield:
         agent = f"kuik/{__version__}"
-        transport = Transport(host_settings(self.plain_http), timeouts=TIMEOUTS, user_agent=agent, pauses=Pauses())
-        client = Client(transport, Feed(self.feed).keyring)
-        return Shield(client, open_spool(self.store, self.spool_size), anonymous=Client(transport))
+        feed = Feed(self.feed)
+        asking = Asking(feed.settings, host_settings(self.plain_http), feed.pinned, agent)
+        # There are no tenants here: all secrets serve whoever reaches this machine's proxy.
+        rules = replace(asking.rules(), mirrors=asking.mirrors(feed.mirror_keyring))
+        client, anonymous = Client(asking.transport(), feed.keyring), Client(asking.transport())
+        return Shield(client, open_spool(self.store, self.spool_size), rules, anonymous=anonymous)
 
 
 def open_spool(store: Path, size: int) -> Spool:
