@@ -6,11 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.rig import metacontroller
-from tests.cluster.rig.cluster import Cluster
 from tests.cluster.rig.control_plane import ControlPlane
 from tests.cluster.rig.installed import install
-from tests.cluster.rig.workloads import image_cache
-from tests.rig.components import Component
+from tests.scenarios.real import Real
 
 __all__ = ["install"]
 
@@ -48,20 +46,10 @@ def real_metacontroller() -> None:
 
 
 @pytest.fixture(scope="session")
-def cluster(
-    real_metacontroller: None, installed: ControlPlane, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Cluster]:
-    """Metacontroller calls the hooks, each a process of its own; an ImageCache is there."""
-    metacontroller.install_crds(installed)
-    # With the rights of its service account: it looks at the pods before anything expires.
-    account = installed.kubectl("create", "token", "-n", "kuik-system", "kuik-hooks").strip()
-    environment = {"KUIK_KUBECONFIG": str(installed.kubeconfig("kuik-hooks", account))}
-    log = tmp_path_factory.mktemp("hooks") / "hooks.log"
-    hooks = Component("hooks", ["--log-level", "debug"], log, environment=environment).start()
-    running = Cluster(installed, hooks)
-    metacontroller.start(installed)
-    installed.kubectl("apply", "-f", "-", stdin=metacontroller.controllers(hooks.url, 600))
-    running.apply(image_cache())
-    running.started()
+def real(real_metacontroller: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
+    """The real Metacontroller on an API server of its own, calling hooks in this process."""
+    plane = ControlPlane(tmp_path_factory.mktemp("real")).start()
+    running = Real(install(plane))
     yield running
-    hooks.stop()
+    running.stop()
+    plane.stop()

@@ -18,6 +18,7 @@ from tests.cluster.rig.workloads import deployment, namespace
 from tests.cluster.test_rights import account
 from tests.hooks import golden
 from tests.hooks.copying import STAGE, Image
+from tests.rig import components
 from tests.rig.components import Component
 from tests.rig.processes import wait_until
 
@@ -29,7 +30,7 @@ USERS = [f"{TEAM}/Deployment/web", f"{TEAM}/StatefulSet/gone", "nowhere/Deployme
 @pytest.fixture
 def hooks(installed: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Component]:
     monkeypatch.setenv("KUIK_KUBECONFIG", str(account(installed, "kuik-hooks")))
-    running = Component("hooks", ["--log-level", "debug"], tmp_path / "hooks.log").start()
+    running = components.hooks(tmp_path).start()
     yield running
     running.stop()
 

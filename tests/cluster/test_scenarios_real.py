@@ -1,40 +1,38 @@
 """The scenarios of tests/scenarios with the real Metacontroller on a real API server."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from tests.cluster.conftest import install
-from tests.cluster.rig.control_plane import ControlPlane
 from tests.scenarios.cluster import Cluster
+from tests.scenarios.looped import Memory
 from tests.scenarios.real import Real
 from tests.scenarios.test_cache import *  # noqa: F403 - the same scenarios, with the fixture below
-from tests.scenarios.test_doubt import FAULTS, doubt
+from tests.scenarios.test_doubt import FAULTS, doubt, life
 from tests.scenarios.test_images import *  # noqa: F403
 from tests.scenarios.test_refresh import *  # noqa: F403
 
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest.fixture(scope="module")
-def stage(real_metacontroller: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
-    """An API server of its own, and what calls the hooks there."""
-    plane = ControlPlane(tmp_path_factory.mktemp("scenes")).start()
-    install(plane)
-    running = Real(plane)
-    yield running
-    running.stop()
-    plane.stop()
-
-
 @pytest.fixture
-def scene(stage: Real) -> Iterator[Cluster]:
+def scene(real: Real) -> Iterator[Cluster]:
     """A cluster without an ImageCache."""
-    stage.begin()
-    yield stage
-    stage.clear()
+    real.begin()
+    yield real
+    real.clear()
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_doubt_deletes_nothing(scene: Cluster, fault: str) -> None:
     doubt(scene, fault)
+
+
+def test_metacontroller_makes_what_the_loop_makes(scene: Cluster) -> None:
+    def ours(dump: dict[str, Any]) -> dict[str, Any]:
+        """Without the inventories of namespaces that only a real cluster has."""
+        kept = {"ImageInventory/shop", "ImageInventory/late"}
+        return {name: one for name, one in dump.items() if not name.startswith("ImageInventory/") or name in kept}
+
+    assert ours(life(scene)) == ours(life(Memory()))

@@ -118,3 +118,7 @@ def shield(folder: Path, *options: str) -> Component:
 def proxy(folder: Path, *options: str) -> Component:
     folder.mkdir(parents=True, exist_ok=True)
     return Component("proxy", list(options), folder / "proxy.log")
+
+
+def hooks(folder: Path, environment: dict[str, str] | None = None) -> Component:
+    return Component("hooks", ["--log-level", "debug"], folder / "hooks.log", environment=environment or {})

@@ -7,7 +7,7 @@ from typing import Any
 
 from kube.types import format_time
 from tests.cluster.rig.api import Api, Object
-from tests.cluster.rig.cluster import COPIED, JOBS
+from tests.scenarios.cluster import COPIED, JOBS
 from tests.cluster.scale.hands import Hands
 from tests.cluster.scale.world import STUCK
 

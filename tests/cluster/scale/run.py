@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from tests.cluster.rig.api import Object
-from tests.cluster.rig.cluster import JOBS
+from tests.scenarios.cluster import JOBS
 from tests.cluster.rig.control_plane import ControlPlane
 from tests.cluster.rig.workloads import image_cache
 from tests.cluster.scale.churn import Churn

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.cluster.rig.cluster import JOBS
+from tests.scenarios.cluster import JOBS
 from tests.cluster.rig.control_plane import ControlPlane
 from tests.cluster.rig.installed import install
 from tests.rig.components import Component

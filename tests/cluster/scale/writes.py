@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.cluster.rig.cluster import JOBS
+from tests.scenarios.cluster import JOBS
 from tests.cluster.rig.control_plane import DRIVER
 
 _KUIK = (DRIVER, f"system:serviceaccount:{JOBS}:")
