@@ -4,6 +4,7 @@ import base64
 import http.server
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -30,6 +31,8 @@ SYSTEM = "kuik-system"
 NGINX = "localhost:7439/docker.io/library/nginx:1"
 PRIVATE = "reg.example.com/team/app"
 WEBHOOK = "kuik-test"
+_CALLS = re.compile(r"^apiserver_admission_webhook_request_total\{(.*)\} (\d+)", re.MULTILINE)
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
 class _Shield(http.server.BaseHTTPRequestHandler):
@@ -119,6 +122,7 @@ def admission(installed: ControlPlane) -> Iterator[Admission]:
     }.items():
         installed.kubectl("apply", "-f", "-", stdin=json.dumps(namespace(name, **labels)))
         _has_account(installed, name)
+    before_kuik(installed)
     running = Admission(installed, free_port(), environment)
     running.start()
     secret = f"api/v1/namespaces/{SYSTEM}/secrets/kuik-admission-tls"
@@ -134,6 +138,33 @@ def admission(installed: ControlPlane) -> Iterator[Admission]:
     for name in ("shop", "audited", "choosing", "out", "off"):
         installed.kubectl("delete", "namespace", name, "--wait=false")
     installed.kubectl("delete", "daemonset", "-n", SYSTEM, "kuik-proxy")
+
+
+def before_kuik(plane: ControlPlane) -> None:
+    """Pods that ran before the webhook was there, as their kubelet reports them."""
+    for made in (pod("shop", "old", "nginx:1", "busybox:1"), deployment("shop", "older", "nginx:1", replicas=2)):
+        plane.kubectl("apply", "-f", "-", stdin=json.dumps(made))
+    wait_until(lambda: len(_of(plane, "older")) == 2, "the Deployment has its pods", 20)
+    for one in (*_of(plane, "older"), {"kind": "Pod", "metadata": {"namespace": "shop", "name": "old"}}):
+        names = [name for name in ("c0", "c1") if name == "c0" or one["metadata"]["name"] == "old"]
+        state = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+        said = [
+            {
+                "name": name,
+                "image": "x",
+                "imageID": "x",
+                "containerID": f"containerd://{name}",
+                "restartCount": 3,
+                "ready": True,
+                "state": state,
+            }
+            for name in names
+        ]
+        plane.api.patch(one, {"status": {"phase": "Running", "containerStatuses": said}}, "status")
+
+
+def _of(plane: ControlPlane, app: str) -> list[Object]:
+    return [one for one in plane.api.list("Pod", f"app={app}") if one["metadata"]["namespace"] == "shop"]
 
 
 def _has_account(plane: ControlPlane, name: str) -> None:
@@ -199,6 +230,66 @@ def test_audit_changes_nothing_and_says_what_it_would(admission: Admission) -> N
     assert json.loads(noted["kuik.dev/would-rewrite"]) == {"c0": NGINX}
     assert json.loads(noted["kuik.dev/left-alone"]) == {"c1": "LoopbackRegistry"}
     assert ORIGINALS not in noted
+
+
+def asked(plane: ControlPlane, operation: str) -> int:
+    """How often the API server has called kuik's webhooks so far about this operation."""
+    found = _CALLS.findall(plane.api.raw("GET", "metrics")[1])
+    labels = [(dict(_LABEL.findall(said)), int(count)) for said, count in found]
+    ours = [count for said, count in labels if said["name"].endswith(".kuik.dev") and said["operation"] == operation]
+    return sum(ours)
+
+
+def test_no_update_of_pods_that_ran_before_ever_reaches_us(admission: Admission) -> None:
+    """Labelled, annotated, patched, scaled, and reported on: they stay as they are, but for what was asked."""
+    plane = admission.plane
+
+    def seen() -> dict[str, Object]:
+        found = {one["metadata"]["uid"]: one for one in (*_of(plane, "older"), *plane.api.list("Pod", "old=yes"))}
+        return {uid: {"spec": one["spec"], "status": one["status"]} for uid, one in found.items()}
+
+    plane.kubectl("label", "-n", "shop", "pod/old", "old=yes")
+    created, updated, before = asked(plane, "CREATE"), asked(plane, "UPDATE"), seen()
+    writes = plane.api.writes("pods")
+    assert len(before) == 3
+    for name in ("old", *(one["metadata"]["name"] for one in _of(plane, "older"))):
+        plane.kubectl("label", "-n", "shop", f"pod/{name}", "kuik.dev/cache=true", "team=a")
+        plane.kubectl("annotate", "-n", "shop", f"pod/{name}", "note=this", f"{ORIGINALS}={{}}")
+        plane.kubectl("label", "-n", "shop", f"pod/{name}", "kuik.dev/cache-")
+    plane.kubectl("scale", "-n", "shop", "deployment/older", "--replicas=4")
+    wait_until(lambda: len(_of(plane, "older")) == 4, "the Deployment is scaled", 20)
+    after = seen()
+    assert {uid: after[uid] for uid in before} == before, "same images, containers and restart counts"
+    news = [one for one in after.values() if one not in before.values()]
+    assert [one["spec"]["containers"][0]["image"] for one in news] == [NGINX, NGINX], "new ones are new"
+    assert asked(plane, "UPDATE") == updated
+    assert asked(plane, "CREATE") == created + 2
+    assert plane.api.writes("pods") == writes + 9 + 2, "nobody else has written"
+
+
+def test_an_update_that_reaches_us_all_the_same_is_let_through_as_it_is(admission: Admission) -> None:
+    """As where somebody widens the webhook's rules by hand."""
+    plane, name = admission.plane, "widened"
+    bundle = plane.api.request("GET", f"api/v1/namespaces/{SYSTEM}/secrets/kuik-admission-tls")["data"]["ca.crt"]
+    wide = configuration(admission.port, bundle)
+    for one in wide["webhooks"]:
+        one["rules"] = [{**one["rules"][0], "operations": ["*"], "resources": ["pods", "pods/*"]}]
+    plane.kubectl("apply", "-f", "-", stdin=json.dumps({**wide, "metadata": {"name": f"{WEBHOOK}-wide"}}))
+    try:
+        opted = pod("shop", name, "nginx:1", labels={"kuik.dev/cache": "false"})
+        before = admission.create(opted)["spec"]
+        updated = asked(plane, "UPDATE")
+        for number in range(20):
+            plane.kubectl("label", "-n", "shop", f"pod/{name}", "--overwrite", f"turn={number}", "kuik.dev/cache=true")
+            if asked(plane, "UPDATE") > updated:
+                break
+        assert asked(plane, "UPDATE") > updated, "it was called"
+        plane.api.patch(opted, {"status": {"phase": "Running"}}, "status")
+        kept = plane.api.request("GET", plane.api.path(opted))
+        assert kept["spec"]["containers"] == before["containers"]
+        assert ORIGINALS not in kept["metadata"].get("annotations", {})
+    finally:
+        plane.kubectl("delete", "mutatingwebhookconfiguration", f"{WEBHOOK}-wide")
 
 
 def test_running_pods_are_never_changed(admission: Admission) -> None:

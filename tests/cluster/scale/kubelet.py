@@ -7,9 +7,9 @@ from typing import Any
 
 from kube.types import format_time
 from tests.cluster.rig.api import Api, Object
-from tests.scenarios.cluster import COPIED, JOBS
 from tests.cluster.scale.hands import Hands
 from tests.cluster.scale.world import STUCK
+from tests.scenarios.cluster import COPIED, JOBS
 
 _PENDING = "api/v1/pods?fieldSelector=status.phase%3DPending"
 _PAUSE = 0.2

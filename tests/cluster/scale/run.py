@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from tests.cluster.rig.api import Object
-from tests.scenarios.cluster import JOBS
 from tests.cluster.rig.control_plane import ControlPlane
 from tests.cluster.rig.workloads import image_cache
 from tests.cluster.scale.churn import Churn
@@ -18,6 +17,7 @@ from tests.cluster.scale.kubelet import Kubelet
 from tests.cluster.scale.world import Size, accounts, cron_jobs, images, namespaces, workloads
 from tests.cluster.scale.writes import Writes
 from tests.rig.components import Component
+from tests.scenarios.cluster import JOBS
 
 OURS = ("imageinventories", "cachedimages", "cachedimages/status", "jobs")
 _CALL = re.compile(r": synced (\w+) in ([0-9.]+) ms, asked with (\d+) bytes")

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.scenarios.cluster import JOBS
 from tests.cluster.rig.control_plane import ControlPlane
 from tests.cluster.rig.installed import install
 from tests.rig.components import Component
+from tests.scenarios.cluster import JOBS
 
 
 @contextmanager

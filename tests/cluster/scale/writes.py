@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.scenarios.cluster import JOBS
 from tests.cluster.rig.control_plane import DRIVER
+from tests.scenarios.cluster import JOBS
 
 _KUIK = (DRIVER, f"system:serviceaccount:{JOBS}:")
 
