@@ -27,9 +27,10 @@ _PASSING = frozenset(
         "batch.kubernetes.io/controller-uid",
         "kubectl.kubernetes.io/last-applied-configuration",
         "metacontroller.k8s.io/last-applied-configuration",
+        "metacontroller.k8s.io/decorator-controller",
     }
 )
-"""Fields that differ from one run to the next: moments, and what an API server numbers."""
+"""Fields that differ from one run to the next: moments, what an API server numbers, and who wrote."""
 
 
 class Cluster(ABC):
