@@ -10,11 +10,15 @@ from flask import Flask
 from hooks.app import RECORDER, create_app
 from hooks.directory import PROXIES
 from hooks.last_look import look, lost
+from hooks.metrics import HookMetrics
 from hooks.observe import InvalidSetting, Observer, Sight, settings_from
 from hooks.own_secrets import TOKEN, OwnSecrets, new_token
+from hooks.record import HookRecorder
 from hooks.server import Server, gunicorn_options
+from hooks.telemetry import Telemetry, option
 from kube.client import Api, KubernetesError
 from kube.events import Recorder
+from telemetry.address import TelemetryAddress
 
 _LAST_EVENTS = 5.0  # seconds, of the pod's grace
 
@@ -32,7 +36,16 @@ _LAST_EVENTS = 5.0  # seconds, of the pod's grace
     envvar="KUIK_LOG_LEVEL",
     type=click.Choice(["debug", "info", "warning", "error"]),
 )
-def main(listen: str, workers: int, threads: int, tls_cert: str | None, tls_key: str | None, log_level: str) -> None:
+@option("127.0.0.1:8081")
+def main(  # noqa: PLR0913, PLR0917  one parameter for each option
+    listen: str,
+    workers: int,
+    threads: int,
+    tls_cert: str | None,
+    tls_key: str | None,
+    log_level: str,
+    address: TelemetryAddress | None,
+) -> None:
     """Answer Metacontroller's hooks."""
     if bool(tls_cert) != bool(tls_key):
         raise click.UsageError("--tls-cert and --tls-key belong together")
@@ -45,7 +58,13 @@ def main(listen: str, workers: int, threads: int, tls_cert: str | None, tls_key:
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     options = gunicorn_options("kuik-hooks", listen, workers, threads, log_level)
     files = {"certfile": tls_cert, "keyfile": tls_key}
-    Server(_application, options | files | {"worker_exit": _write_the_last_events}).run()
+    told = Telemetry("hooks", address if workers == 1 else None)  # the numbers of one worker of several would mislead
+
+    def load() -> Flask:
+        told.start()
+        return _application(HookMetrics(told.registry))
+
+    Server(load, options | files | {"worker_exit": _write_the_last_events}).tell(told.health).run()
 
 
 def _write_the_last_events(_arbiter: object, worker: Any) -> None:
@@ -56,11 +75,11 @@ def _write_the_last_events(_arbiter: object, worker: Any) -> None:
         logging.getLogger(__name__).warning("%d Events are lost: the API server is slow", lost)
 
 
-def _application() -> Flask:
+def _application(counted: HookRecorder) -> Flask:
     """With the API server at hand where this is a pod, or where KUIK_KUBECONFIG names one."""
     path = os.environ.get("KUIK_KUBECONFIG")
     if not path and "KUBERNETES_SERVICE_HOST" not in os.environ:
-        return create_app(Observer.from_environment(os.environ))
+        return create_app(Observer.from_environment(os.environ), counted=counted)
     api = Api.from_kubeconfig(path) if path else Api.in_cluster()
     settings = settings_from(os.environ)
     own = OwnSecrets(api, settings.job.namespace)
@@ -71,7 +90,9 @@ def _application() -> Flask:
         except KubernetesError as error:
             logging.getLogger(__name__).warning("the shield is asked without a token: %s", error)
     sight = Sight(own.authority, lambda: look(api, settings.proxy), lambda: lost(api, settings.job.namespace, PROXIES))
-    return create_app(Observer.from_environment(environment, sight), Recorder(api) if _wants_events() else None)
+    return create_app(
+        Observer.from_environment(environment, sight), Recorder(api) if _wants_events() else None, counted
+    )
 
 
 def _wants_events() -> bool:

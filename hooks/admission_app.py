@@ -1,6 +1,7 @@
 """Admission's HTTP endpoints, which the API server calls, and what a review is judged by."""
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -15,6 +16,7 @@ from hooks.containers import Obstacle, opted
 from hooks.facts import Access, Proof, Settings, Unknown
 from hooks.messages import Unreadable
 from hooks.policy import NamespacePolicies, left_alone
+from hooks.record import SILENT, AdmissionRecorder
 from hooks.rewrite import Rules
 from hooks.workloads import owner_kind
 from kube.types import Object
@@ -62,16 +64,24 @@ class Judge:
         return replace(rules, access=lambda reference: answers.get(reference.name, _UNKNOWN))
 
 
-def create_app(judge: Judge, ready: Callable[[], bool]) -> Flask:
-    """The application; `ready` says whether it can answer as it should."""
+def create_app(judge: Judge, ready: Callable[[], bool], counted: AdmissionRecorder = SILENT) -> Flask:
+    """The application; `ready` says whether it can answer as it should, and `counted` is told of every review."""
     app = Flask("admission")
 
     @app.post("/admit")
     @app.post("/admit/<mode>")
     def admission(mode: str = Mode.ON.value) -> Response:
-        wanted = _mode(mode)
-        review = read(body(MAX_BODY))
-        return json_answer(admit(review, judge.rules(review, wanted), wanted).review())
+        wanted, started = _mode(mode), time.perf_counter()
+        try:
+            review = read(body(MAX_BODY))
+            answer = admit(review, judge.rules(review, wanted), wanted)
+        except Unreadable:
+            counted.reviewed(wanted.value, "Unreadable", (), time.perf_counter() - started)
+            raise
+        result = "Patched" if answer.operations else "LeftAlone" if answer.left else "NothingAsked"
+        left = [one.why.rule for one in answer.left]
+        counted.reviewed(wanted.value, result, left, time.perf_counter() - started)
+        return json_answer(answer.review())
 
     @app.get("/healthz")
     def health() -> Response:

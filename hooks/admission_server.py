@@ -16,15 +16,20 @@ from flask import Flask
 from hooks.admission_app import Judge, create_app
 from hooks.asking import Asking
 from hooks.certificate import SERVED, SERVED_KEY
+from hooks.containers import Obstacle
 from hooks.directory import Directory
 from hooks.facts import Access, Settings
+from hooks.metrics import AdmissionMetrics
 from hooks.observe import settings_from
 from hooks.own_secrets import CAPABILITY, TOKEN, OwnSecrets, new_capability, new_token
 from hooks.server import Server, gunicorn_options
 from hooks.shield import Shield
+from hooks.telemetry import Telemetry, option
 from hooks.tls import NoCertificate, Served
 from kube.client import Api, KubernetesError
 from registry.reference import Reference
+from telemetry.address import TelemetryAddress
+from telemetry.health import Check
 
 _AGAIN = 30.0
 _SOON = 2.0
@@ -66,7 +71,9 @@ class Keys:
             threading.Event().wait(pause)
 
 
-def _application(api: Callable[[], Api], namespace: str, keys: Callable[[Api], Keys], settings: Settings) -> Flask:
+def _application(
+    api: Callable[[], Api], namespace: str, keys: Callable[[Api], Keys], settings: Settings, told: Telemetry
+) -> Flask:
     """Everything that runs beside the requests, started in the worker, and the application."""
     ours = api()
     directory = Directory(ours, namespace).start()
@@ -78,7 +85,16 @@ def _application(api: Callable[[], Api], namespace: str, keys: Callable[[Api], K
         return Shield(url, held.token).access(reference)
 
     judge = Judge(settings, directory, Asking(ask if url else None), lambda: held.key)
-    return create_app(judge, lambda: directory.synced and held.served.ready)
+    told.health.check("cluster", lambda: Check(directory.synced, message="" if directory.synced else "not read yet"))
+    told.health.check("certificate", lambda: Check(held.served.ready, message="" if held.served.ready else "none yet"))
+    told.health.check("proxies", lambda: _proxies(directory.unfit))
+    counted = AdmissionMetrics(told.registry, lambda: directory.unfit is None)
+    return create_app(judge, lambda: directory.synced and held.served.ready, counted)
+
+
+def _proxies(unfit: Obstacle | None) -> Check:
+    """Unfit proxies make admission leave pods alone, which it does well."""
+    return Check(degraded=unfit is not None, message=f"pods are left alone: {unfit.message}" if unfit else "")
 
 
 @click.command()
@@ -94,13 +110,15 @@ def _application(api: Callable[[], Api], namespace: str, keys: Callable[[Api], K
     envvar="KUIK_LOG_LEVEL",
     type=click.Choice(["debug", "info", "warning", "error"]),
 )
-def main(
+@option("127.0.0.1:10251")
+def main(  # noqa: PLR0913, PLR0917  one parameter for each option
     listen: str,
     threads: int,
     kubeconfig: str | None,
     extra: tuple[str, ...],
     files: tuple[Path, Path] | None,
     log_level: str,
+    address: TelemetryAddress | None,
 ) -> None:
     """Answer the API server's admission webhook."""
     try:
@@ -112,21 +130,23 @@ def main(
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     namespace, served = settings.job.namespace, Served()
     service = f"kuik-admission.{namespace}"
+    told = Telemetry("admission", address)
     names = [f"{service}.svc", service, f"{service}.svc.cluster.local", *extra]
 
     def load() -> Flask:
         def api() -> Api:
             return Api.from_kubeconfig(kubeconfig) if kubeconfig else Api.in_cluster()
 
+        told.start()
         return _application(
-            api, namespace, lambda ours: Keys(OwnSecrets(ours, namespace), served, names, files), settings
+            api, namespace, lambda ours: Keys(OwnSecrets(ours, namespace), served, names, files), settings, told
         )
 
     def context(_config: Any, _usual: Any) -> ssl.SSLContext:
         return served.context
 
     tls = {"certfile": os.devnull, "ssl_context": context}  # a file has to be named for gunicorn to speak TLS
-    Server(load, gunicorn_options("kuik-admission", listen, 1, threads, log_level) | tls).run()
+    Server(load, gunicorn_options("kuik-admission", listen, 1, threads, log_level) | tls).tell(told.health).run()
 
 
 if __name__ == "__main__":

@@ -2,15 +2,17 @@
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from flask import Flask, Response
-from flask import request as http
 from werkzeug.exceptions import HTTPException, NotFound
 
 from hooks import messages
 from hooks.answers import body, json_answer, refused, unreadable
 from hooks.messages import Stage, Unreadable
 from hooks.observe import Observer
+from hooks.record import ANSWERED, SILENT, HookRecorder
 from hooks.stages import STAGES
 from hooks.transitions import transitions
 from kube.events import Recorder
@@ -24,27 +26,28 @@ RECORDER = "kuik.recorder"
 _log = logging.getLogger(__name__)
 
 
-def create_app(observer: Observer, recorder: Recorder | None = None) -> Flask:
-    """The application; `observer` is asked once for each request, and `recorder` writes what happens to images."""
+def create_app(observer: Observer, recorder: Recorder | None = None, counted: HookRecorder = SILENT) -> Flask:
+    """The application; `observer` is asked once for each request, and `recorder` writes what happens to images.
+
+    `counted` is told of every hook.
+    """
     app = Flask("hooks")
     app.config[RECORDER] = recorder
 
     @app.post("/sync/<name>")
     def sync(name: str) -> Response:
-        started = time.perf_counter()
-        stage = _stage(name)
-        request = body(MAX_SYNC_BODY)
-        answer = messages.answer(stage, request, observer.context(), observer.gather)
-        if recorder and name == "cachedimage":
-            recorder.say(transitions(request[stage.style.parent], answer["status"]))
-        response = json_answer(answer)
-        seconds = time.perf_counter() - started
-        _log.debug("synced %s in %.1f ms, asked with %d bytes", name, seconds * 1000, http.content_length or 0)
-        return response
+        with _counted(counted, "sync", name):
+            stage = _stage(name)
+            request = body(MAX_SYNC_BODY)
+            answer = messages.answer(stage, request, observer.context(), observer.gather)
+            if recorder and name == "cachedimage":
+                recorder.say(transitions(request[stage.style.parent], answer["status"]))
+            return json_answer(answer)
 
     @app.post("/customize/<name>")
     def customize(name: str) -> Response:
-        return json_answer(messages.customize(_stage(name), body(MAX_SYNC_BODY)))
+        with _counted(counted, "customize", name):
+            return json_answer(messages.customize(_stage(name), body(MAX_SYNC_BODY)))
 
     @app.get("/healthz")
     @app.get("/readyz")
@@ -54,6 +57,25 @@ def create_app(observer: Observer, recorder: Recorder | None = None) -> Flask:
     app.register_error_handler(Unreadable, unreadable)
     app.register_error_handler(HTTPException, refused)
     return app
+
+
+@contextmanager
+def _counted(counted: HookRecorder, hook: str, stage: str) -> Iterator[None]:
+    """Tell what becomes of one hook, and how long it took."""
+    started, outcome = time.perf_counter(), "Failed"
+    try:
+        yield
+        outcome = ANSWERED
+    except Unreadable:
+        outcome = "Unreadable"
+        raise
+    except HTTPException:
+        outcome = "Refused"
+        raise
+    finally:
+        seconds = time.perf_counter() - started
+        counted.hook(hook, stage if stage in STAGES else "unknown", outcome, seconds)
+        _log.debug("%s %s: %s in %.1f ms", hook, stage[:64], outcome, seconds * 1000)
 
 
 def _stage(name: str) -> Stage:

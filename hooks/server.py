@@ -8,6 +8,8 @@ from typing import Any
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
+from telemetry.health import Health
+
 _THRESHOLDS = (100_000, 50, 100)
 
 
@@ -22,6 +24,11 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     def load_config(self) -> None:
         for name, value in self._options.items():
             self.cfg.set(name, value)
+
+    def tell(self, health: Health) -> "Server":
+        """Let `health` know when the worker accepts connections, whether it goes on, and when it leaves."""
+        self.cfg.set("post_worker_init", health.follow)
+        return self
 
     def load(self) -> Flask:
         application = self._application()

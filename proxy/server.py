@@ -45,17 +45,6 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         return self._load()
 
     def tell(self, health: Health) -> "Server":
-        """Let `health` follow the worker's loop, which says `notify` at least once a second while it goes round."""
-
-        def watch(worker: Any) -> None:
-            notify = worker.notify
-
-            def beat() -> None:
-                notify()
-                health.beat()
-
-            worker.notify = beat
-            health.serving(lambda: not worker.alive)
-
-        self.cfg.set("post_worker_init", watch)
+        """Let `health` know when the worker accepts connections, whether it goes on, and when it leaves."""
+        self.cfg.set("post_worker_init", health.follow)
         return self

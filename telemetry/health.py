@@ -59,6 +59,20 @@ class Health:
         """The loop that accepts connections went round."""
         self._beaten = self._clock()
 
+    def follow(self, worker: Any) -> None:
+        """Follow a gunicorn worker (its setting `post_worker_init`).
+
+        Its loop says `notify` at least once a second while it goes round, and `alive` until it was told to stop.
+        """
+        notify = worker.notify
+
+        def beat() -> None:
+            notify()
+            self.beat()
+
+        worker.notify = beat
+        self.serving(lambda: not worker.alive)
+
     @property
     def state(self) -> str:
         """One of `starting`, `serving`, `draining` and `standing still`."""
