@@ -38,16 +38,11 @@ class Component:
     telemetry_port: int = field(default_factory=free_port)
 
     @property
-    def _tells(self) -> bool:
-        """Whether it has a listener that tells of it; the hooks have none."""
-        return self.module != "hooks"
-
-    @property
     def _told(self) -> list[str]:
-        return ["--telemetry", f"127.0.0.1:{self.telemetry_port}"] if self._tells else []
+        return ["--telemetry", f"127.0.0.1:{self.telemetry_port}"]
 
     def _listens(self) -> bool:
-        return listening(self.port) and (not self._tells or listening(self.telemetry_port))
+        return listening(self.port) and listening(self.telemetry_port)
 
     @property
     def host(self) -> str:
