@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from flask import Flask, Response
+from flask import request as http
 from werkzeug.exceptions import HTTPException, NotFound
 
 from hooks import messages
@@ -23,6 +24,7 @@ MAX_SYNC_BODY = 128 * 1024 * 1024
 RECORDER = "kuik.recorder"
 """Where the application's config holds its Recorder."""
 
+_DONE = {"sync": "synced", "customize": "customized"}
 _log = logging.getLogger(__name__)
 
 
@@ -75,7 +77,8 @@ def _counted(counted: HookRecorder, hook: str, stage: str) -> Iterator[None]:
     finally:
         seconds = time.perf_counter() - started
         counted.hook(hook, stage if stage in STAGES else "unknown", outcome, seconds)
-        _log.debug("%s %s: %s in %.1f ms", hook, stage[:64], outcome, seconds * 1000)
+        size, done = http.content_length or 0, _DONE[hook] if outcome == ANSWERED else f"{outcome}: {hook} of"
+        _log.debug("%s %s in %.1f ms, asked with %d bytes", done, stage[:64], seconds * 1000, size)
 
 
 def _stage(name: str) -> Stage:

@@ -179,6 +179,7 @@ class Search:
             self._spent += seconds
             self._late.append((source, None))
         elif isinstance(error, NotAsked) and source.peer(self.request):
+            self.request.story.refused(source.name, error, seconds)
             self._late.append((source, FIRST))
         else:
             (self._local if source in self._chain.stores else self._remote).append(error)
