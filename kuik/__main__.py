@@ -7,6 +7,7 @@ from kuik.commands.cache import cache
 from kuik.commands.completion import completion
 from kuik.commands.demo import demo
 from kuik.commands.pods import pods
+from kuik.commands.registry import registry
 from kuik.commands.run import run
 
 
@@ -23,7 +24,7 @@ def main() -> None:
     """
 
 
-for command in (run, cache, pods, demo, completion):
+for command in (run, cache, pods, registry, demo, completion):
     main.add_command(command)
 
 if __name__ == "__main__":

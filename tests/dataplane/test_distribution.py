@@ -2,6 +2,7 @@
 
 import base64
 import http.client
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from registry.client import Client
 from registry.credentials import Credentials
 from registry.digest import Digest
 from registry.errors import NotFound
+from registry.fitness import Place, check
 from registry.manifest import Descriptor, parse_manifest
 from registry.reference import Reference
-from registry.transport import Transport, host_settings
-from tests.dataplane.rig.distribution import READERS_TOKEN, WRITERS_TOKEN, Distribution, pull_through
+from registry.requirements import REQUIREMENTS, Need
+from registry.transport import NO_RETRIES, Transport, host_settings
+from tests.dataplane.rig.distribution import READERS_TOKEN, WRITERS_TOKEN, Distribution, public, pull_through
 from tests.dataplane.rig.registry import STORAGES, Registry, registry
 from tests.rig import skopeo
 from tests.rig.images import image, index
@@ -49,6 +52,34 @@ def status(server: Distribution, method: str, path: str, token: str = "", kind: 
     found = connection.getresponse().status
     connection.close()
     return found
+
+
+def test_it_meets_every_requirement(running: Registry) -> None:
+    transport = Transport(host_settings([running.writer.host, running.readers[0].host]), retries=NO_RETRIES)
+    places = [Place(running.writer.host, Credentials(USER, WRITERS_TOKEN))]
+    places += [Place(reader.host, Credentials(USER, READERS_TOKEN)) for reader in running.readers]
+    found = list(check(transport, places[0], places[1:]))
+    assert [str(finding) for finding in found if finding.problem] == []
+    assert {finding.need for finding in found} == REQUIREMENTS.keys()
+
+
+def test_without_its_configuration_it_does_not(tmp_path: Path) -> None:
+    with public(tmp_path) as plain:
+        found = list(check(Transport(host_settings([plain.host]), retries=NO_RETRIES), Place(plain.host)))
+    assert {finding.need for finding in found if finding.problem} == {Need.SPARSE, Need.GUARDED}
+
+
+def test_an_image_whose_layers_are_only_to_be_had_elsewhere_is_taken(running: Registry) -> None:
+    built = image("elsewhere")
+    document = json.loads(built.raw)
+    kind = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+    away = {"mediaType": kind, "digest": str(Digest.of(b"away")), "size": 4, "urls": ["https://vendor.example/layer"]}
+    raw = json.dumps({**document, "layers": [*document["layers"], away]}).encode()
+    writing = client(running.writer, WRITERS_TOKEN)
+    for digest, blob in built.blobs.items():
+        writing.push_blob(named(running.writer), Descriptor("", digest, len(blob)), [blob])
+    writing.push_manifest(named(running.writer, "elsewhere"), parse_manifest(raw, built.media_type))
+    assert client(running.readers[0], READERS_TOKEN).manifest(named(running.readers[0], "elsewhere")).raw == raw
 
 
 def test_a_sparse_index_is_taken_byte_for_byte_and_readers_give_out_what_was_just_written(running: Registry) -> None:
