@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import click
 from rich.console import Console
 
-from bench import admission, copying, herd, stages, warm
+from bench import admission, copying, herd, node, stages, warm
 from bench.clients import WrongAnswer
 from bench.figures import Result
 from bench.measure import CommandFailed
@@ -22,6 +22,7 @@ BENCHMARKS: Mapping[str, Callable[[Setting], Result]] = {
     "copy": copying.measure,
     "herd": herd.measure,
     "warm": warm.measure,
+    "node": node.measure,
     "stages": stages.measure,
     "admission": admission.measure,
 }

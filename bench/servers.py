@@ -44,20 +44,31 @@ def upstream(folder: Path) -> Iterator[Upstream]:
 
 
 @contextmanager
-def registry(folder: Path, *, storage: Path, remote: str = "") -> Iterator[Server]:
-    """A docker-registry on `storage`, written by another one before; with `remote` a pull-through cache of that."""
+def registry(
+    folder: Path,
+    *,
+    storage: Path,
+    remote: str = "",
+    program: str = REGISTRY,
+    inside: Sequence[str] = (),
+    address: str = "127.0.0.1",
+) -> Iterator[Server]:
+    """A registry on `storage`, written by another one before; with `remote` a pull-through cache of that.
+
+    It may listen at another `address`, in the network namespace that the words of `inside` lead to.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     config = {
         "version": "0.1",
         "log": {"level": "error", "accesslog": {"disabled": True}},
         "storage": {"filesystem": {"rootdirectory": str(storage)}},
-        "http": {"addr": f"127.0.0.1:{port}"},
+        "http": {"addr": f"{address}:{port}"},
         **({"proxy": {"remoteurl": f"http://{remote}"}} if remote else {}),
     }
     path = folder / "config.yml"
     path.write_text(json.dumps(config))  # JSON is YAML
-    with _running([REGISTRY, "serve", str(path)], port, folder / "log") as server:
+    with running([*inside, program, "serve", str(path)], port, folder / "log", address=address) as server:
         yield server
 
 
@@ -66,7 +77,7 @@ def kuik(store: Path, upstream_host: str) -> Iterator[Server]:
     """`kuik run`, serving the store."""
     port = free_port()
     words = ["--listen", f"127.0.0.1:{port}", *_store_words(store, upstream_host)]
-    with _running([*_KUIK_RUN, *words], port, store.with_name(f"{store.name}.log")) as server:
+    with running([*_KUIK_RUN, *words], port, store.with_name(f"{store.name}.log")) as server:
         yield server
 
 
@@ -76,7 +87,7 @@ def hooks(folder: Path) -> Iterator[Server]:
     port = free_port()
     command = [*_HOOKS, "--listen", f"127.0.0.1:{port}", "--log-level", "warning"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("KUIK_", "KUBERNETES_"))}
-    with _running(command, port, folder / "hooks.log", health="/readyz", environment=environment) as server:
+    with running(command, port, folder / "hooks.log", health="/readyz", environment=environment) as server:
         yield server
 
 
@@ -110,27 +121,32 @@ def largest_blob(built: BuiltImage, repository: str) -> str:
 
 
 @contextmanager
-def _running(
+def running(  # noqa: PLR0913  all but three are optional
     command: Sequence[str],
     port: int,
     log: Path,
     health: str = "/v2/",
     environment: Mapping[str, str] | None = None,
+    *,
+    status: int = 200,
+    address: str = "127.0.0.1",
 ) -> Iterator[Server]:
+    """A process, once it answers `health` with `status`."""
     with log.open("ab") as file:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment)
+    host = f"{address}:{port}"
     try:
-        wait_until(lambda: _answers(process, port, log, health), f"{command[0]} answers")
-        yield Server(process.pid, f"127.0.0.1:{port}")
+        wait_until(lambda: _answers(process, host, log, health, status), f"{command[0]} answers")
+        yield Server(process.pid, host)
     finally:
         stop(process)
 
 
-def _answers(process: "subprocess.Popen[bytes]", port: int, log: Path, health: str) -> bool:
+def _answers(process: "subprocess.Popen[bytes]", host: str, log: Path, health: str, status: int) -> bool:
     if process.poll() is not None:
         raise CannotStart(f"a server ended at its start: {log.read_text(errors='replace')[-500:]}")
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection(host, timeout=5)
     with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(connection):
         connection.request("GET", health)
-        return connection.getresponse().status == 200
+        return connection.getresponse().status == status
     return False

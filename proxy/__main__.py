@@ -48,7 +48,7 @@ def build(options: argparse.Namespace, told: Telemetry) -> WSGIApplication:
     shared = read_token(options.shield_token_file)
     registries = [_remote("registry", url) for url in options.registry]
     registries = [replace(one, credentials=own_credentials(one.host, os.environ)) for one in registries]
-    shields = [replace(_remote("shield", url), token=shared) for url in options.shield]
+    shields = [replace(_remote("shield", url), token=shared, tells_freshness=True) for url in options.shield]
     direct = Transport(host_settings(options.plain_http), timeouts=TIMEOUTS, retries=NO_RETRIES, watcher=told.upstream)
     keys = KeyFiles(options.capability_keys) if options.capability_keys else no_keys
     chain = Chain(registries, shields, [Upstream(Client(direct))])

@@ -5,6 +5,7 @@ from flask import Flask
 from proxy.capabilities import Keys, check, no_keys
 from proxy.chain import Chain
 from proxy.exchange import serve_v2
+from proxy.quick import Quick
 from proxy.record import SILENT, Recorder
 from proxy.sources.message import Answer, Request
 
@@ -20,5 +21,10 @@ def create_app(chain: Chain, keys: Keys = no_keys, recorder: Recorder = SILENT) 
         check(request.route, keys)
         return chain.fetch(request)
 
+    def remembered(request: Request) -> Answer | None:
+        check(request.route, keys)
+        return chain.remembered(request)
+
     serve_v2(app, fetch, recorder)
+    app.wsgi_app = Quick(app.wsgi_app, remembered, recorder)  # type: ignore[method-assign]  # Flask's own advice
     return app

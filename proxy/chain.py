@@ -51,10 +51,12 @@ class Chain:
 
         A body that breaks is continued from the next source; it raises when none is left.
         """
-        remembered = self.recent.get(request)
-        if remembered:
-            return replace(remembered, cache=f"{CACHE}; hit; detail=memory", source="memory")
-        return Search(self, request).answer()
+        return self.remembered(request) or Search(self, request).answer()
+
+    def remembered(self, request: Request) -> Answer | None:
+        """The answer, where it is in memory."""
+        found = self.recent.get(request)
+        return replace(found, cache=f"{CACHE}; hit; detail=memory", source="memory") if found else None
 
     def ask(self, source: Source, request: Request) -> Answer:
         """Ask one source that others come after: within the request's patience, and not while it is known to fail.

@@ -11,12 +11,11 @@ from proxy.account import Account, log
 from proxy.errors import MethodRefused, NameUnknown, RangeNotSatisfiable, document, told_status
 from proxy.path import Kind, parse, shown
 from proxy.record import SILENT, Recorder
-from proxy.sources.message import Answer, Request
+from proxy.sources.message import API, Answer, Request
 from proxy.span import ByteRange
 from proxy.stream import FileBody, NoBody, Sending, SendingFile
 from registry.errors import NotFound, RegistryError, Unauthorized
 
-API = {"Docker-Distribution-API-Version": "registry/2.0"}
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _QUERY = ("n", "last", "artifactType")
 Fetch = Callable[[Request], Answer]

@@ -76,6 +76,11 @@ class SpooledManifests:
         """How many questions waited for another's answer."""
         return self._asking.joined + self._getting.joined
 
+    def fresh_for(self, reference: Reference) -> int:
+        """Whole seconds for which what was told of a tag would be told again without a question to upstream."""
+        state = self.peek(reference)
+        return 0 if state.stale else max(int(state.until - self._clock()), 0)
+
     def peek(self, reference: Reference) -> TagState:
         """The last that was heard of a tag; upstream is not asked."""
         with self._lock:

@@ -35,11 +35,18 @@ class Manifests:
             with suppress(NotFound):  # what is pinned may be gone; then the tag as it is now is better than none
                 return self._by_digest(request, reference.with_digest(pinned))
         if reference.digest is None:
-            descriptor = self.spooled.descriptor(reference, with_manifest=not request.is_head)
-            if request.is_head:
-                return manifest_answer(request, descriptor, None)
-            reference = reference.with_digest(descriptor.digest)
+            return self._by_tag(request, reference)
         return self._by_digest(request, reference)
+
+    def _by_tag(self, request: Request, reference: Reference) -> Answer:
+        """With the time for which a proxy need not ask again (RFC 9111, max-age): the tag grows no older by it."""
+        descriptor = self.spooled.descriptor(reference, with_manifest=not request.is_head)
+        if request.is_head:
+            answer = manifest_answer(request, descriptor, None)
+        else:
+            answer = self._by_digest(request, reference.with_digest(descriptor.digest))
+        seconds = self.spooled.fresh_for(reference)
+        return replace(answer, headers={"Cache-Control": f"max-age={seconds}"}) if seconds else answer
 
     def _by_digest(self, request: Request, reference: Reference) -> Answer:
         manifest, kept = self.spooled.manifest(reference)

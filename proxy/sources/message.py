@@ -13,6 +13,8 @@ from registry.digest import Digest
 from registry.manifest import Descriptor
 
 BLOB_TYPE = "application/octet-stream"
+API = {"Docker-Distribution-API-Version": "registry/2.0"}
+"""What every answer says (distribution-spec, "Determining Support", in its older form)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ class Remote:
     """Answers of the server at `host` (`name:port`).
 
     A shield is shown `token`, the one that kuik's components share; a registry asks for `credentials` in its own way.
+    One that `tells_freshness` knows how long a tag need not be asked for again.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Remote:
     transport: Transport
     token: str = field(default="", repr=False)
     credentials: Credentials | None = field(default=None, repr=False)
+    tells_freshness: bool = False
 
     def peer(self, _request: Request, /) -> str:
         """The server."""
@@ -92,15 +94,19 @@ class Remote:
     def _manifest(self, request: Request, response: Response) -> Answer:
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
         digest = _declared(request, response.headers)
+        said = response.headers.get("Cache-Control", "") if self.tells_freshness else ""
+        kept = {"Cache-Control": said} if said else {}
         if request.is_head:
             if digest is None or response.length is None:
                 raise ServerFailure(f"{self.host} answered a HEAD of {request.route} without digest or length")
-            return manifest_answer(request, Descriptor(media_type, digest, response.length), None)
+            return replace(
+                manifest_answer(request, Descriptor(media_type, digest, response.length), None), headers=kept
+            )
         raw = response.read(MAX_MANIFEST)
         found = Digest.of(raw, digest.algorithm if digest else "sha256")
         if digest and found != digest:
             raise Corrupt(f"{self.host} answered {request.route} with bytes that are not {digest}")
-        return manifest_answer(request, Descriptor(media_type, found, len(raw)), raw)
+        return replace(manifest_answer(request, Descriptor(media_type, found, len(raw)), raw), headers=kept)
 
 
 def _scope(path: str) -> str:

@@ -1,13 +1,14 @@
 """Whom the chain asks, what it tells when nobody has it, and how a broken body goes on."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from proxy.chain import Chain
 from proxy.errors import RangeNotSatisfiable
 from proxy.path import Kind, Route
+from proxy.recent import LONGEST, RecentManifests
 from proxy.sources.message import BLOB_TYPE, Answer, Request, manifest_answer
 from proxy.span import ByteRange, span_of
 from proxy.stream import PiecesBody
@@ -205,3 +206,21 @@ def test_a_manifest_by_digest_is_remembered_for_its_repository_alone() -> None:
     chain.fetch(Request(Route("quay.io", "other", Kind.MANIFEST, str(DIGEST))))
     chain.fetch(A_TAG)
     assert len(source.asked) == 3
+
+
+def test_a_tag_is_told_from_memory_for_as_long_as_the_shield_allows_and_seconds_at_most() -> None:
+    now = [1000.0]
+
+    class Shield(Fake):
+        def fetch(self, request: Request) -> Answer:
+            return replace(super().fetch(request), headers={"Cache-Control": f"max-age={self.name}"})
+
+    for said, fresh in (("0", 0.0), ("2", 2.0), ("60", LONGEST), ("no", 0.0)):
+        shield = Shield(said)
+        chain = Chain(shields=[shield], recent=RecentManifests(clock=lambda: now[0]))
+        for _ in range(2):
+            assert read(chain.fetch(A_TAG)) == BLOB
+        assert len(shield.asked) == (1 if fresh else 2)
+        now[0] += fresh
+        assert read(chain.fetch(A_TAG)) == BLOB
+        assert len(shield.asked) == (2 if fresh else 3)
