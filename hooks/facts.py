@@ -88,13 +88,13 @@ class Questions:
 
 @dataclass(frozen=True, slots=True)
 class JobSettings:
-    """How copy Jobs are made. `source` is the shield's URL, `targets` the registries' that are written."""
+    """How copy Jobs are made. `sources` are the shield's URLs, `targets` the registries' that are written."""
 
     image: str = "kube-image-keeper:dev"
     namespace: str = "kuik-system"
     service_account: str = "kuik-copy"
     token_secret: str = "kuik-token"  # noqa: S105 - the name of a Secret, not its content
-    source: str = "http://kuik-shield:7440"
+    sources: tuple[str, ...] = ("http://kuik-shield:7440",)
     targets: tuple[str, ...] = ("http://kuik-registry:5000",)
     deadline: int = 3600
     """Seconds that one attempt may take."""

@@ -71,7 +71,8 @@ def one_run(meta: Mapping[str, Any], deadline: int, pod: Mapping[str, Any]) -> O
 def _arguments(image: str, platforms: Sequence[str], settings: JobSettings) -> list[str]:
     wanted = [word for platform in platforms for word in ("--platform", platform)]
     targets = [word for target in settings.targets for word in ("--target", target)]
-    return ["kuik.copy_job", "--image", image, *wanted, "--source", settings.source, *targets]
+    sources = [word for source in settings.sources for word in ("--source", source)]
+    return ["kuik.copy_job", "--image", image, *wanted, *sources, *targets]
 
 
 def pod_spec(

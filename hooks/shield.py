@@ -10,7 +10,8 @@ from urllib.parse import urlencode, urlsplit
 
 from hooks.facts import PRIVATE, PUBLIC, Access, ImageFacts, Known, Proof, Secret, Unknown
 from registry.digest import Digest, InvalidDigest
-from registry.reference import Reference
+from registry.reference import InvalidReference, Reference
+from registry.rendezvous import manifest_key, ordered
 
 MAX_SECRETS = 1000
 """Proofs that are taken of one image: as many as a CachedImage's status holds."""
@@ -24,15 +25,25 @@ _MAX_NAME = 253
 
 @dataclass(frozen=True, slots=True)
 class Shield:
-    """Asks the shield for facts. `timeout` is in seconds for one question; raises ValueError for an unusable `url`."""
+    """Asks the shield for facts. `timeout` is in seconds for one question; raises ValueError for an unusable `url`.
+
+    `url` may name several replicas, with spaces between. The one that fetches an image's manifests, as all callers
+    have it, knows the image; where it does not answer in its share of the time the next one is asked.
+    """
 
     url: str
     token: str = field(default="", repr=False)
     timeout: float = 0.3
 
     def __post_init__(self) -> None:
-        if urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).hostname:
-            raise ValueError(f"{self.url!r}: write it as http://host:port")
+        for url in self.replicas or ("",):
+            if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+                raise ValueError(f"{url!r}: write it as http://host:port")
+
+    @property
+    def replicas(self) -> tuple[str, ...]:
+        """The URL of each."""
+        return tuple(self.url.replace(",", " ").split())
 
     def access(self, reference: Reference) -> Access:
         """Whether anyone may pull the image."""
@@ -53,21 +64,34 @@ class Shield:
         return ImageFacts(_proof(said.get("access")), _upstream(said.get("upstream")))
 
     def _ask(self, path: str, image: str, most: int) -> Mapping[str, Any] | Unknown:
-        try:
-            status, body = self._get(f"{path}?{urlencode({'image': image})}", most)
-            said = json.loads(body) if status == 200 else {}
-        except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
-            return Unknown(f"the shield did not answer: {type(error).__name__}")
-        return said if isinstance(said, dict) else Unknown("the shield's answer is not an object")
+        silent = Unknown("there is no shield to ask")
+        for replica in self._ordered(image):
+            try:
+                status, body = self._get(f"{path}?{urlencode({'image': image})}", most, replica)
+                said = json.loads(body) if status == 200 else {}
+            except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
+                silent = Unknown(f"the shield did not answer: {type(error).__name__}")
+            else:
+                return said if isinstance(said, dict) else Unknown("the shield's answer is not an object")
+        return silent
 
-    def _get(self, path: str, most: int) -> tuple[int, bytes]:
-        parts = urlsplit(self.url)
+    def _ordered(self, image: str) -> tuple[str, ...]:
+        """The replicas as everybody asks them: told apart by host and port, by the key of the image's manifests."""
+        by_host = {urlsplit(url).netloc: url for url in self.replicas}
+        try:
+            key = manifest_key(Reference.parse(image))
+        except InvalidReference:
+            key = image
+        return tuple(by_host[host] for host in ordered(by_host, key))
+
+    def _get(self, path: str, most: int, replica: str = "") -> tuple[int, bytes]:
+        parts, timeout = urlsplit(replica or self.replicas[0]), self.timeout / len(self.replicas)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = kind(str(parts.hostname), parts.port, timeout=self.timeout)
+        connection = kind(str(parts.hostname), parts.port, timeout=timeout)
         headers = {"Accept": "application/json"}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
-        until = time.monotonic() + self.timeout
+        until = time.monotonic() + timeout
         try:
             connection.request("GET", parts.path.rstrip("/") + path, headers=headers)
             response = connection.getresponse()

@@ -16,15 +16,14 @@ from urllib.parse import urlsplit
 import click
 
 from kuik import __version__
-from registry.blobstream import BlobStream
+from kuik.through_shield import ThroughShield
 from registry.client import Client
 from registry.copy import Copied, CopyOptions, Progress, Source, Target, copy
 from registry.credentials import Credentials
 from registry.digest import Digest
 from registry.errors import NotFound, RegistryError, Unauthorized
-from registry.manifest import Descriptor, Manifest, Platform
+from registry.manifest import Descriptor, Platform
 from registry.own_registry import own_credentials
-from registry.proxied import inside
 from registry.reference import InvalidReference, Reference
 from registry.targets import RegistryTarget
 from registry.transport import Timeouts, Transport, host_settings
@@ -47,7 +46,7 @@ class Order:
 
     image: Reference
     platforms: frozenset[Platform] = frozenset()
-    source: str = ""
+    sources: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     private: bool = False
 
@@ -77,24 +76,6 @@ def failed(error: RegistryError) -> dict[str, Any]:
     return {"reason": error.reason, "message": str(error)}
 
 
-@dataclass(frozen=True)
-class ThroughShield:
-    """A copy's source: every image is asked for by its name at the shield (`host:port`), public or private."""
-
-    client: Client
-    shield: str
-    private: bool = False
-
-    def manifest(self, reference: Reference) -> Manifest:
-        return self.client.manifest(self._place(reference))
-
-    def open_blob(self, reference: Reference, digest: Digest, start: int = 0) -> BlobStream:
-        return self.client.open_blob(self._place(reference), digest, start)
-
-    def _place(self, reference: Reference) -> Reference:
-        return inside(reference, self.shield, private=self.private)
-
-
 @dataclass
 class LogLines:
     """Progress for a log: a line for each part that is done."""
@@ -114,11 +95,13 @@ class LogLines:
 @click.command()
 @click.option("--image", required=True, help="The image to copy, by its canonical name.")
 @click.option("--platform", multiple=True, help="A platform to copy, such as linux/amd64; all when not given.")
-@click.option("--source", default="", help="The shield's URL.")
+@click.option("--source", multiple=True, help="The shield's URL; once for each replica.")
 @click.option("--target", multiple=True, help="A registry's URL; once for each volume.")
 @click.option("--private", is_flag=True, help="The image is private; without this the copy finds out.")
 @click.version_option(__version__)
-def main(image: str, platform: tuple[str, ...], source: str, target: tuple[str, ...], private: bool) -> None:
+def main(
+    image: str, platform: tuple[str, ...], source: tuple[str, ...], target: tuple[str, ...], private: bool
+) -> None:
     """Copy one image from the shield to the registry and annotate the Job with the result."""
     result = _run(_order(image, platform, source, target, private=private))
     text = json.dumps(result, sort_keys=True)
@@ -131,7 +114,7 @@ def _run(order: Order) -> dict[str, Any]:
     """Copy to each target in turn; the first that fails is the result."""
     client = _client(order)
     try:
-        source = opened(order, ThroughShield(client, _host(order.source), private=order.private))
+        source = opened(order, ThroughShield(client, tuple(map(_host, order.sources)), private=order.private))
     except RegistryError as error:
         return failed(error)
     result: dict[str, Any] = {"reason": "Failed", "message": "the Job names no --target"}
@@ -169,11 +152,11 @@ def opened(order: Order, source: ThroughShield) -> ThroughShield:
 
 def _client(order: Order) -> Client:
     """A client for the shield, which takes the token that kuik's components share, and for the registries."""
-    urls = (order.source, *order.targets)
+    urls = (*order.sources, *order.targets)
     plain = {_host(url) for url in urls if url.startswith("http://")}
     shared = Credentials(registry_token=os.environ.get("KUIK_TOKEN", ""))
     known = {_host(url): own_credentials(_host(url), os.environ) for url in order.targets}
-    known[_host(order.source)] = shared if shared.registry_token else None
+    known |= {_host(url): shared if shared.registry_token else None for url in order.sources}
     transport = Transport(host_settings(plain), timeouts=PATIENT, user_agent=f"kuik/{__version__}")
     return Client(transport, lambda reference: [one] if (one := known.get(reference.host)) else [])
 
@@ -199,10 +182,12 @@ def _report(result: str) -> None:
             raise click.ClickException(str(error)) from error
 
 
-def _order(image: str, platform: Sequence[str], source: str, target: Sequence[str], *, private: bool) -> Order:
+def _order(
+    image: str, platform: Sequence[str], source: Sequence[str], target: Sequence[str], *, private: bool
+) -> Order:
     try:
         platforms = frozenset(Platform.parse(text) for text in platform)
-        return Order(Reference.parse(image), platforms, source, tuple(target), private)
+        return Order(Reference.parse(image), platforms, tuple(source), tuple(target), private)
     except (InvalidReference, ValueError) as error:
         raise click.UsageError(str(error)) from error
 

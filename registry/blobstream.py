@@ -125,6 +125,34 @@ class BlobStream:
         self.size = self.size if size is None else size
 
 
+class ContinuedStream(BlobStream):
+    """A stream from byte `start` on and, where it breaks for good, the rest, which `rest(position)` opens."""
+
+    def __init__(self, stream: BlobStream, start: int, rest: Callable[[int], BlobStream]) -> None:
+        self.digest = stream.digest
+        self.size = stream.size
+        self.resumed = 0
+        self._now = stream
+        self._at = start
+        self._rest_from = rest
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            for piece in self._now:
+                self._at += len(piece)
+                yield piece
+        except Unreachable:
+            self._now.close()
+            self._now = self._rest_from(self._at)
+            self.resumed += 1
+            if None not in (self.size, self._now.size) and self.size != self._now.size:
+                raise
+            yield from self._now
+
+    def close(self) -> None:
+        self._now.close()
+
+
 def _extent(response: Response) -> tuple[int, int | None]:
     """The first byte that an answer holds, and the size of the whole blob where it is told."""
     if response.status != 206:

@@ -13,7 +13,7 @@ from rich.console import Console
 from kube.types import Object
 from kuik.commands import options
 from kuik.commands.output import plain_table, print_table
-from kuik.copy_job import ThroughShield, perform
+from kuik.copy_job import perform
 from kuik.local.documents import ManifestError
 from kuik.local.engine import Copying, Engine
 from kuik.local.feed import Feed
@@ -22,6 +22,7 @@ from kuik.local.serving import CannotListen, Served, ServingProcess
 from kuik.local.store import Store, StoreBusy
 from kuik.local.story import Story, story
 from kuik.local.wishes import Wishes
+from kuik.through_shield import ThroughShield
 from registry.client import Client
 from registry.credentials import Credentials
 from registry.errors import RegistryError
@@ -119,7 +120,7 @@ def _open(served: Served, wishes: Wishes, told: Story, stack: ExitStack) -> "Loc
 
 def _copying(store: Store, serving: ServingProcess) -> Copying:
     token = Credentials(registry_token=serving.token)
-    source = ThroughShield(Client(serving.transport, lambda _reference: (token,)), serving.shield)
+    source = ThroughShield(Client(serving.transport, lambda _reference: (token,)), (serving.shield,))
     target = LayoutTarget(store.layout)
     return Copying(lambda order, progress: perform(order, source, target, progress), serving.release)
 

@@ -2,12 +2,12 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
 from proxy.shield.limits import Turns
-from registry.blobstream import BlobStream
+from registry.blobstream import BlobStream, ContinuedStream
 from registry.client import Client
 from registry.credentials import Credentials
 from registry.digest import Digest
@@ -109,7 +109,7 @@ class Upstreams(Client):
         for mirror in self._of(reference):
             stream = self._at(mirror, reference, ask)
             if stream:
-                return _Mirrored(stream, start, partial(self._after, mirror, reference, digest))
+                return ContinuedStream(stream, start, partial(self._after, mirror, reference, digest))
         return self._own(reference, ask)
 
     def _after(self, mirror: Mirror, reference: Reference, digest: Digest, start: int) -> BlobStream:
@@ -144,31 +144,3 @@ class Upstreams(Client):
     def _own(self, reference: Reference, ask: Callable[[Client, Reference], T]) -> T:
         with self._turns.guard(reference.host):
             return ask(self._client, reference)
-
-
-class _Mirrored(BlobStream):
-    """A mirror's stream, and where it breaks, the rest from elsewhere."""
-
-    def __init__(self, stream: BlobStream, start: int, rest: Callable[[int], BlobStream]) -> None:
-        self.digest = stream.digest
-        self.size = stream.size
-        self.resumed = 0
-        self._now = stream
-        self._at = start
-        self._rest_from = rest
-
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            for piece in self._now:
-                self._at += len(piece)
-                yield piece
-        except Unreachable:
-            self._now.close()
-            self._now = self._rest_from(self._at)
-            self.resumed += 1
-            if None not in (self.size, self._now.size) and self.size != self._now.size:
-                raise
-            yield from self._now
-
-    def close(self) -> None:
-        self._now.close()

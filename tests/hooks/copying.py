@@ -13,7 +13,7 @@ from tests.hooks.world import NOW
 
 STAGE = STAGES["cachedimage"]
 DIGEST = "sha256:" + "ab" * 32
-SETTINGS = Settings(job=JobSettings(image="kuik:9", source="http://shield:1", targets=("http://a:1", "http://b:1")))
+SETTINGS = Settings(job=JobSettings(image="kuik:9", sources=("http://shield:1",), targets=("http://a:1", "http://b:1")))
 
 
 class Image:

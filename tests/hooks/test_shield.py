@@ -108,7 +108,7 @@ json_values = st.recursive(
 @given(json_values, json_values)
 def test_no_answer_is_taken_for_more_than_it_says(access: Any, upstream: Any) -> None:
     class Said(Shield):
-        def _get(self, path: str, most: int) -> tuple[int, bytes]:
+        def _get(self, path: str, most: int, replica: str = "") -> tuple[int, bytes]:
             return 200, json.dumps({"image": IMAGE, "access": access, "upstream": upstream}).encode()
 
     facts = Said("http://shield:1").facts(IMAGE)

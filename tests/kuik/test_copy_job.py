@@ -75,7 +75,7 @@ def test_what_fails_is_a_reason_and_an_exit_status(upstream: Upstream, a_shield:
 def test_an_order_is_read_from_arguments() -> None:
     words = ["--image", "nginx", "--platform", "linux/arm64", "--source", "http://s:1", "--target", "http://r:1"]
     image_ = Reference.parse("nginx")
-    assert read_order(words) == Order(image_, frozenset({Platform("linux", "arm64")}), "http://s:1", ("http://r:1",))
+    assert read_order(words) == Order(image_, frozenset({Platform("linux", "arm64")}), ("http://s:1",), ("http://r:1",))
 
 
 @pytest.mark.parametrize("words", [[], ["--image", "UPPER/case"], ["--image", "a", "--platform", "amd64"]])
