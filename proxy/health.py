@@ -12,6 +12,7 @@ from proxy.breaker import Breaker
 from telemetry.health import Check
 
 _LOOK_EVERY = 10.0
+_HEARD_WITHIN = 15.0
 _MOST_SHOWN = 20
 
 
@@ -34,6 +35,28 @@ def sources(
     failing = len(open_ones)
     message = f"{failing} left alone, since {'it fails' if failing == 1 else 'they fail'}" if failing else ""
     return Check(degraded=failing > 0, message=message, facts={"sources": shown})
+
+
+class Heard:
+    """Whether the API server was heard: the shield waits for that a while after its start, and then serves without it.
+
+    What `without` says cannot be done then; it must not be worse than to have no shield at all.
+    """
+
+    def __init__(self, synced: Callable[[], bool], without: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._synced = synced
+        self._without = without
+        self._clock = clock
+        self._begun = clock()
+
+    def check(self) -> Check:
+        """Not ready at first, degraded later."""
+        if self._synced():
+            return Check()
+        waited = self._clock() - self._begun
+        if waited < _HEARD_WITHIN:
+            return Check(ready=False, message="not heard of the API server yet")
+        return Check(degraded=True, message=f"nothing was heard of the API server for {waited:.0f} s: {self._without}")
 
 
 class Disk:

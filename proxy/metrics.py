@@ -4,6 +4,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from proxy.record import Exchange
 from proxy.story import NOT_ASKED
+from telemetry.exposition import Children
 
 _METHODS = ("GET", "HEAD")
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -18,28 +19,36 @@ class PullMetrics:
         self.registry = registry
         name = f"kuik_{component}"
         self._under_way = Gauge(f"{name}_requests_under_way", "Requests being answered now.", registry=registry)
-        self._requests = Counter(
-            f"{name}_requests_total",
-            "Requests answered, by who had the answer.",
-            ["method", "kind", "source", "outcome"],
-            registry=registry,
+        self._requests = Children(
+            Counter(
+                f"{name}_requests_total",
+                "Requests answered, by who had the answer.",
+                ["method", "kind", "source", "outcome"],
+                registry=registry,
+            )
         )
-        self._bytes = Counter(
-            f"{name}_served_bytes_total", "Bytes of bodies sent to clients.", ["kind", "source"], registry=registry
+        self._bytes = Children(
+            Counter(
+                f"{name}_served_bytes_total", "Bytes of bodies sent to clients.", ["kind", "source"], registry=registry
+            )
         )
-        self._first = Histogram(
-            f"{name}_first_byte_seconds",
-            "Seconds from a request to the first byte of its answer.",
-            ["kind", "source"],
-            buckets=_FAST,
-            registry=registry,
+        self._first = Children(
+            Histogram(
+                f"{name}_first_byte_seconds",
+                "Seconds from a request to the first byte of its answer.",
+                ["kind", "source"],
+                buckets=_FAST,
+                registry=registry,
+            )
         )
-        self._whole = Histogram(
-            f"{name}_request_seconds",
-            "Seconds from a request to the last byte of its answer.",
-            ["kind"],
-            buckets=_LONG,
-            registry=registry,
+        self._whole = Children(
+            Histogram(
+                f"{name}_request_seconds",
+                "Seconds from a request to the last byte of its answer.",
+                ["kind"],
+                buckets=_LONG,
+                registry=registry,
+            )
         )
         self.served_bytes = 0
 
@@ -55,13 +64,13 @@ class PullMetrics:
         self._under_way.dec()
         method = exchange.method if exchange.method in _METHODS else "other"
         source = exchange.source or "none"
-        self._requests.labels(method, exchange.kind, source, exchange.outcome).inc()
+        self._requests(method, exchange.kind, source, exchange.outcome).inc()
         for giver, count in exchange.shares():
             self.served_bytes += count
-            self._bytes.labels(exchange.kind, giver).inc(count)
+            self._bytes(exchange.kind, giver).inc(count)
         if exchange.source:
-            self._first.labels(exchange.kind, source).observe(exchange.first)
-            self._whole.labels(exchange.kind).observe(exchange.whole)
+            self._first(exchange.kind, source).observe(exchange.first)
+            self._whole(exchange.kind).observe(exchange.whole)
 
 
 class ProxyMetrics(PullMetrics):
@@ -70,26 +79,35 @@ class ProxyMetrics(PullMetrics):
     def __init__(self, component: str, registry: CollectorRegistry) -> None:
         super().__init__(component, registry)
         name = f"kuik_{component}"
-        self._waits = Histogram(
-            f"{name}_source_wait_seconds",
-            "Seconds that a source took to answer, or to refuse.",
-            ["source"],
-            buckets=_FAST,
-            registry=registry,
+        self._waits = Children(
+            Histogram(
+                f"{name}_source_wait_seconds",
+                "Seconds that a source took to answer, or to refuse.",
+                ["source"],
+                buckets=_FAST,
+                registry=registry,
+            )
         )
-        self._asked = Counter(
-            f"{name}_source_answers_total", "What sources said when asked.", ["source", "outcome"], registry=registry
+        self._asked = Children(
+            Counter(
+                f"{name}_source_answers_total",
+                "What sources said when asked.",
+                ["source", "outcome"],
+                registry=registry,
+            )
         )
         self._unchecked = Counter(
             f"{name}_unchecked_tags_total",
             "Tags told by a source that cannot know whether they moved.",
             registry=registry,
         )
-        self._resumed = Counter(
-            f"{name}_resumed_transfers_total",
-            "Transfers that broke in the middle and went on elsewhere.",
-            ["broken", "source", "reason"],
-            registry=registry,
+        self._resumed = Children(
+            Counter(
+                f"{name}_resumed_transfers_total",
+                "Transfers that broke in the middle and went on elsewhere.",
+                ["broken", "source", "reason"],
+                registry=registry,
+            )
         )
 
     def ended(self, exchange: Exchange) -> None:
@@ -98,8 +116,8 @@ class ProxyMetrics(PullMetrics):
         if exchange.tag and exchange.source == "registry":
             self._unchecked.inc()
         for asked in exchange.asked:
-            self._asked.labels(asked.source, asked.outcome).inc()
+            self._asked(asked.source, asked.outcome).inc()
             if asked.outcome != NOT_ASKED:
-                self._waits.labels(asked.source).observe(asked.seconds)
+                self._waits(asked.source).observe(asked.seconds)
         for resumed in exchange.resumed:
-            self._resumed.labels(resumed.broken, resumed.source, resumed.outcome).inc()
+            self._resumed(resumed.broken, resumed.source, resumed.outcome).inc()

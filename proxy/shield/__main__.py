@@ -7,6 +7,7 @@ from pathlib import Path
 from wsgiref.types import WSGIApplication
 
 from kube.client import Api
+from proxy.health import Heard
 from proxy.server import THREADS, Server
 from proxy.settings import quantity, read_token
 from proxy.shield.app import create_app
@@ -61,7 +62,7 @@ def build(options: argparse.Namespace, shared: str, told: Telemetry) -> WSGIAppl
         rules = replace(rules, freshness=lambda: options.freshness)
     if api:
         size //= 2
-        opened = _opened(api, asking, Spool(BlobFolder(options.spool / "private" / "blobs"), size), options.spool)
+        opened = _opened(api, asking, Spool(BlobFolder(options.spool / "private" / "blobs"), size), options.spool, told)
     spool = Spool(BlobFolder(options.spool / "blobs"), size)
     shield = Shield(Client(asking.transport()), spool, rules, opened=opened)
     tell(told, shield)
@@ -80,12 +81,14 @@ def _asking(options: argparse.Namespace, told: Telemetry, api: Api | None) -> As
     if api is None:
         return Asking(base=base, watcher=told.upstream)
     following = Following(api).start()
+    told.health.check("settings", Heard(lambda: following.synced, "the ImageCache's defaults count").check)
     return Asking(following.settings, base, following.pinned, watcher=told.upstream)
 
 
-def _opened(api: Api, asking: Asking, spool: Spool, folder: Path) -> Opened:
+def _opened(api: Api, asking: Asking, spool: Spool, folder: Path, told: Telemetry) -> Opened:
     """What private images are asked for with; begins to watch which secrets are in use."""
     secrets = PullSecrets(api).start()
+    told.health.check("pull secrets", Heard(lambda: secrets.synced, "private images cannot be opened").check)
     client = Client(asking.transport(), secrets.keyring, secrets.renew)
     owners = folder / "private" / "owners"
     return Opened(client, spool, owners, secrets, asking.mirrors(secrets.mirror_keyring))

@@ -49,6 +49,11 @@ class Following:
         for watch in (self._caches, self._images):
             watch.stop()
 
+    @property
+    def synced(self) -> bool:
+        """Whether all of it was read once."""
+        return self._caches.synced and self._images.synced
+
     def settings(self) -> Settings:
         """The settings as they are now."""
         changes, before = self._caches.changes, self._settings[1]
