@@ -24,6 +24,7 @@ RESYNC = 600
 """Seconds after which Metacontroller syncs every parent anew: the controllers' resyncPeriodSeconds."""
 
 _MAX_ROUNDS = 100
+_CONTROLLERS = load()
 
 
 class Killed(BaseException):
@@ -72,7 +73,7 @@ class Looped(Cluster):
 
     def start(self) -> None:
         """A new process, which remembers nothing."""
-        self.driver = Driver(self.store, load(), self.hooks, self.clock.now)
+        self.driver = Driver(self.store, _CONTROLLERS, self.hooks, self.clock.now)
 
     def every(self, kind: str) -> list[Object]:
         return list(self.shelf.list(KINDS[kind].api_version, kind))
