@@ -54,6 +54,8 @@ class World:
     authority: Known[str] | Absent | Unknown = field(default_factory=Absent)
     images: dict[str, ImageFacts] = field(default_factory=dict)
     """What the shield knows, by the image's name in its CachedImage."""
+    blind: str = ""
+    """Why the pods cannot be looked at, where they cannot."""
 
 
 class _Edge(Observer):
@@ -74,8 +76,10 @@ class _Edge(Observer):
             context = replace(context, image=self.world.images.get(questions.image, ImageFacts()))
         return context
 
-    def _looked(self) -> Known[frozenset[str]]:
-        return Known(images_in_use(self._pods(), self.settings.proxy))
+    def _looked(self) -> Known[frozenset[str]] | Unknown:
+        return (
+            Unknown(self.world.blind) if self.world.blind else Known(images_in_use(self._pods(), self.settings.proxy))
+        )
 
     def _lost(self) -> Known[int]:
         return Known(lost_nodes(reach(pod) for pod in self._pods() if _is_proxy(pod)))

@@ -4,14 +4,14 @@ import base64
 from datetime import UTC, datetime
 
 from hooks.certificate import BUNDLE, plan
-from hooks.facts import Known
+from hooks.facts import Known, Unknown
 from hooks.pull_roles import NAME as PULL_ROLE
 from hooks.webhook import NAME as WEBHOOK
 from kube.types import Object
 from kuik.driver.related import selects
 from tests.cluster.rig.workloads import daemon_set, deployment, image_cache, namespace, pod
 from tests.scenarios.cluster import COPIED, JOBS, Cluster
-from tests.scenarios.test_images import HUB, cached
+from tests.scenarios.test_images import DAY, HUB, cached
 
 PROXIES = {"app.kubernetes.io/name": "kube-image-keeper", "app.kubernetes.io/component": "proxy"}
 BUNDLES = [plan({}, datetime.now(UTC), ["kuik-admission.kuik-system.svc"])[BUNDLE].decode() for _ in range(2)]
@@ -198,6 +198,27 @@ def peopled(scene: Cluster) -> None:
     scene.settle()
     assert asked(scene)
     assert secrets(scene, "shop")
+
+
+def test_what_cannot_be_found_out_takes_nothing_away(scene: Cluster) -> None:
+    """The pods cannot be looked at when an image is due, and the certificate cannot be read."""
+    peopled(scene)
+    going = f"{HUB}/here:1"
+    scene.delete("Deployment", "app", "shop")
+    scene.settle()
+    world = scene.hooks.world
+    world.blind, world.authority = "the API server is slow", Unknown("the API server is slow")
+    before = scene.dump().keys()
+    scene.advance(31 * DAY)
+    scene.settle()
+    assert scene.condition("Ready") == ("False", "PodsUnknown")
+    assert scene.dump().keys() == before
+    assert asked(scene), "what the webhook trusted, it trusts still"
+    assert secrets(scene, "shop")
+    world.blind = ""
+    scene.advance(601)
+    scene.settle()
+    assert scene.image(going) is None, "once they can be seen it goes"
 
 
 def identities(scene: Cluster, *kinds: str) -> dict[str, str]:
