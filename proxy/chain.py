@@ -2,19 +2,19 @@
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 
 from proxy.breaker import Breakers
-from proxy.continued import Continued, typed
-from proxy.errors import Busy, NotAsked, RangeNotSatisfiable, most_telling
+from proxy.continued import typed
+from proxy.errors import Busy
 from proxy.path import Kind
-from proxy.patience import FIRST, Probed, patience
+from proxy.patience import Probed, patience
 from proxy.recent import RecentManifests
+from proxy.search import Search
 from proxy.sources.message import Answer, Request, Source
-from proxy.stream import BytesBody, FileBody, NoBody
+from proxy.suspicion import Suspicion
 from registry.errors import RegistryError
 from registry.rendezvous import blob_key, manifest_key, ordered
 from registry.response import TimedOut
@@ -36,6 +36,7 @@ class Chain:
     upstreams: Sequence[Source] = ()
     breakers: Breakers = field(default_factory=Breakers)
     recent: RecentManifests = field(default_factory=RecentManifests)
+    suspicion: Suspicion = field(default_factory=Suspicion)
     patience: Callable[[float], float] = patience
 
     def order(self, request: Request) -> tuple[Source, ...]:
@@ -123,79 +124,6 @@ class Chain:
 
         with suppress(RuntimeError):  # the machine has no thread left
             threading.Thread(target=ask, daemon=True, name=f"try {peer}").start()
-
-
-class Search:
-    """One request on its way along the chain."""
-
-    def __init__(self, chain: Chain, request: Request) -> None:
-        self.request = request
-        self._chain = chain
-        self._rest = deque(chain.order(request))
-        self._asked: Source | None = None
-        self._local: list[RegistryError] = []
-        self._remote: list[RegistryError] = []
-        self._late: list[tuple[Source, float | None]] = []
-        self._spent = 0.0
-
-    def answer(self) -> Answer:
-        """The first answer whose body also begins to come."""
-        answer = self.ask_next(self.request)
-        self._chain.recent.keep(self.request, answer)
-        if isinstance(answer.body, (BytesBody, FileBody, NoBody)):
-            return answer
-        continued = Continued(answer, self.request, self.ask_next)
-        continued.begin()
-        return replace(answer, body=continued)
-
-    def ask_next(self, request: Request, because: RegistryError | None = None) -> Answer:
-        """The answer of the next source that has one, `because` the last one broke; raises the most telling error."""
-        if because is None:
-            return self._next(request)
-        slow = self._asked if isinstance(because, TimedOut) else None
-        self._remote.append(because)
-        answer = self._next(request)
-        if slow and (peer := slow.peer(request)):  # and others are faster
-            self._chain.breakers.late(peer, because)
-        return answer
-
-    def _next(self, request: Request) -> Answer:
-        while self._rest:
-            source = self._asked = self._rest.popleft()
-            begun = time.monotonic()
-            try:
-                return self._ask(source, request)
-            except RangeNotSatisfiable:  # it has the blob, so this is the answer
-                raise
-            except (RegistryError, OSError) as error:
-                self._note(source, typed(error), time.monotonic() - begun)
-        return self._last_hope(request)
-
-    def _ask(self, source: Source, request: Request) -> Answer:
-        if not self._rest:
-            return self._chain.ask_last(source, request)
-        return self._chain.ask(source, replace(request, patience=self._chain.patience(self._spent)))
-
-    def _note(self, source: Source, error: RegistryError, seconds: float) -> None:
-        if isinstance(error, TimedOut):
-            self._spent += seconds
-            self._late.append((source, None))
-        elif isinstance(error, NotAsked) and source.peer(self.request):
-            self.request.story.refused(source.name, error, seconds)
-            self._late.append((source, FIRST))
-        else:
-            (self._local if source in self._chain.stores else self._remote).append(error)
-
-    def _last_hope(self, request: Request) -> Answer:
-        """Nobody else has it, so those who are slow are waited for after all, and those left alone are asked."""
-        while self._late:
-            source, seconds = self._late.pop(0)
-            self._asked = source
-            try:
-                return self._chain.insist(source, replace(request, patience=seconds))
-            except (RegistryError, OSError) as error:
-                (self._local if source in self._chain.stores else self._remote).append(typed(error))
-        raise most_telling(self._local, self._remote)
 
 
 def _ranked(replicas: Sequence[Source], request: Request) -> Sequence[Source]:

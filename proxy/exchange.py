@@ -2,12 +2,14 @@
 
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 
 from flask import Flask, Response, json
 from flask import request as http
 from werkzeug.exceptions import HTTPException
 
 from proxy.account import Account, log
+from proxy.conditions import Conditions
 from proxy.errors import MethodRefused, NameUnknown, RangeNotSatisfiable, document, told_status
 from proxy.path import Kind, parse, shown
 from proxy.record import SILENT, Recorder
@@ -66,11 +68,14 @@ def _exchange(account: Account, fetch: Fetch) -> Response:
             account.served_here()
             return Response("{}", headers=API, mimetype="application/json")
         of_blob = request.kind is Kind.BLOB
-        answer = fetch(request)
+        conditions = Conditions.parse(http.headers.get("If-None-Match"), http.headers.get("If-Range"))
+        answer = fetch(conditions.question(request))
     except RegistryError as error:
         account.refused(error)
         return error_response(_for_a_mirror(error) if "ns" in http.args else error, of_blob=of_blob)
     account.begins()
+    if conditions.holds(answer):
+        return _not_modified(answer, account)
     return _response(answer, account)
 
 
@@ -86,6 +91,18 @@ def _request(path: str) -> Request:
     wanted = ByteRange.parse(http.headers.get("Range"))
     route = parse(path, http.args.get("ns"))
     return Request(route, http.method, wanted if route.kind is Kind.BLOB else None, query)
+
+
+def _not_modified(answer: Answer, account: Account) -> Response:
+    """Without what describes a body (RFC 9110, 15.4.5)."""
+    answer.body.close()
+    answer = replace(answer, body=NoBody(), span=None)
+    account.answered(answer, 0, None)
+    cache = {"Cache-Status": answer.cache} if answer.cache else {}
+    response = Response(status=304, headers=API | answer.http_headers() | cache)
+    for name in ("Content-Type", "Content-Length", "Accept-Ranges"):
+        response.headers.pop(name, None)
+    return response
 
 
 def _response(answer: Answer, account: Account) -> Response:

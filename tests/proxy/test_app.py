@@ -69,6 +69,45 @@ def test_a_range_beyond_the_end_says_how_long_the_blob_is(client: FlaskClient) -
     assert (response.status_code, response.headers["Content-Range"]) == (416, f"bytes */{len(BLOB)}")
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    ("path", "digest"),
+    [
+        (f"{NAME}/manifests/1", BUILT.digest),
+        (f"{NAME}/manifests/{BUILT.digest}", BUILT.digest),
+        (f"{NAME}/blobs/{BLOB_DIGEST}", BLOB_DIGEST),
+    ],
+)
+@pytest.mark.parametrize(("tags", "status"), [('"{}"', 304), ('"x", W/"{}"', 304), ("*", 304), ('"sha256:0"', 200)])
+def test_what_the_client_has_is_not_sent_again(
+    client: FlaskClient, method: str, path: str, digest: Digest, tags: str, status: int
+) -> None:
+    response = client.open(path, method=method, headers={"If-None-Match": tags.format(digest)})
+    assert response.status_code == status
+    assert (response.headers["ETag"], response.headers["Docker-Content-Digest"]) == (f'"{digest}"', str(digest))
+    assert "Cache-Status" in response.headers
+    if status == 304:
+        assert not response.data
+        assert not {"Content-Length", "Content-Type"} & set(response.headers.keys())
+    response.close()
+
+
+def test_a_condition_finds_nothing_where_nothing_is(client: FlaskClient) -> None:
+    missing = Digest.of(b"none")
+    response = client.get(f"{NAME}/blobs/{missing}", headers={"If-None-Match": f'"{missing}"'})
+    assert response.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("tag", "status"),
+    [('"{}"', 206), ('W/"{}"', 200), ('"sha256:0"', 200), ("Wed, 21 Oct 2026 07:28:00 GMT", 200), ("nonsense", 200)],
+)
+def test_a_range_of_what_the_client_has_a_part_of(client: FlaskClient, tag: str, status: int) -> None:
+    headers = {"Range": "bytes=5-9", "If-Range": tag.format(BLOB_DIGEST)}
+    response = client.get(f"{NAME}/blobs/{BLOB_DIGEST}", headers=headers)
+    assert (response.status_code, response.data) == (status, BLOB[5:10] if status == 206 else BLOB)
+
+
 @pytest.mark.parametrize(
     ("query", "tags"), [("", ["1", "2"]), ("?n=1", ["1"]), ("?n=9&last=1", ["2"]), ("?n=x", ["1", "2"])]
 )
