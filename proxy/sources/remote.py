@@ -1,5 +1,6 @@
 """A registry or a shield over HTTP, asked by the path form that names the registry host."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -10,7 +11,7 @@ from proxy.span import parse_content_range
 from proxy.stream import PIECE, Body, BytesBody, NoBody, PiecesBody, cut
 from registry.credentials import Credentials
 from registry.digest import Digest, InvalidDigest
-from registry.errors import Corrupt, RegistryError, ServerFailure
+from registry.errors import Corrupt, NotFound, RegistryError, ServerFailure
 from registry.failures import raise_for
 from registry.manifest import ACCEPT, MAX_MANIFEST, Descriptor
 from registry.response import Response
@@ -18,6 +19,9 @@ from registry.transport import Transport
 
 SIGN_OF_LIFE = 0.3
 """Seconds in which a server that is alive answers a question that costs it nothing."""
+
+
+_NO_TAGS = re.compile(rb'"tags"\s*:\s*(\[\s*\]|null)')
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,15 @@ class Remote:
             answer = self._manifest(request, response)
         else:
             answer = _listing(request, response)
+            self._check_tags(request, answer)
         return replace(answer, cache=response.headers.get("Cache-Status", ""))
+
+    def _check_tags(self, request: Request, answer: Answer) -> None:
+        """Distribution on S3 lists no tags of repositories that are not there: other sources may know them."""
+        if request.kind is not Kind.TAGS or self.name != "registry" or not isinstance(answer.body, BytesBody):
+            return
+        if _NO_TAGS.search(b"".join(answer.body)):
+            raise NotFound(f"{self.host} has no tags of {request.route}")
 
     def _manifest(self, request: Request, response: Response) -> Answer:
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,12 +38,21 @@ class Plane:
 
 
 @contextmanager
-def plane(folder: Path, registry: Registry, upstream: Upstream | Distribution) -> Iterator[Plane]:
-    """Shield and proxy in front of an upstream and of a registry that run already; both end with the block."""
+def plane(
+    folder: Path,
+    registry: Registry,
+    upstream: Upstream | Distribution,
+    shields: Sequence[str] = (),
+    proxies: Sequence[str] = (),
+) -> Iterator[Plane]:
+    """Shield and proxy in front of an upstream and of a registry that run already; both end with the block.
+
+    `shields` and `proxies` are further options of theirs.
+    """
     plain = ("--plain-http", upstream.host)
-    a_shield = shield(folder / "shield", *plain, "--freshness", "0")
+    a_shield = shield(folder / "shield", *plain, "--freshness", "0", *shields)
     readers = [word for reader in registry.readers for word in ("--registry", reader.url)]
-    a_proxy = proxy(folder / "proxy", *readers, "--shield", a_shield.url, *plain)
+    a_proxy = proxy(folder / "proxy", *readers, "--shield", a_shield.url, *plain, *proxies)
     a_proxy.environment = {REGISTRY_TOKEN: READERS_TOKEN}
     with ExitStack() as stack:
         for component in (a_shield, a_proxy):
