@@ -31,7 +31,7 @@ def scene(stage: Loop) -> Iterator[Cluster]:
     stage.clear()
 
 
-@pytest.mark.parametrize("fault", ["500", "garbage", "half a body", "no related"])
+@pytest.mark.parametrize("fault", ["garbage", "one related kind less"])
 def test_doubt_deletes_nothing(scene: Cluster, fault: str) -> None:
     doubt(scene, fault)
 
@@ -40,7 +40,7 @@ def test_doubt_deletes_nothing(scene: Cluster, fault: str) -> None:
 def test_the_loop_may_end_after_a_write(scene: Loop) -> None:
     wanted = life(scene)
     writes = scene.cut.writes
-    for last in (2, writes // 2, writes - 2):
+    for last in (writes // 3, writes - 2):  # in memory after each
         scene.clear()
         scene.begin()
         scene.cut.after = last

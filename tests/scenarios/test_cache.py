@@ -10,7 +10,7 @@ from hooks.webhook import NAME as WEBHOOK
 from kube.types import Object
 from kuik.driver.related import selects
 from tests.cluster.rig.workloads import daemon_set, deployment, image_cache, namespace, pod
-from tests.scenarios.cluster import COPIED, JOBS, Cluster
+from tests.scenarios.cluster import JOBS, Cluster
 from tests.scenarios.test_images import DAY, HUB, cached
 
 PROXIES = {"app.kubernetes.io/name": "kube-image-keeper", "app.kubernetes.io/component": "proxy"}
@@ -142,21 +142,6 @@ def test_the_shield_may_read_the_pull_secrets_in_use_alone(scene: Cluster) -> No
     scene.delete("Pod", "first", "shop")
     scene.settle()
     assert secrets(scene, "shop") == set()
-
-
-def test_copies_take_turns(scene: Cluster) -> None:
-    images = [f"{HUB}/turn{number}:1" for number in range(5)]
-    scene.apply(image_cache(copies={"concurrency": 2}), namespace("shop"), pod("shop", "all", *images))
-    left = set(images)
-    while left:
-        scene.settle()
-        copying = [image for image in images if scene.jobs(image)]
-        assert len(copying) == min(2, len(left)), "as many as may, and no more"
-        scene.finish(copying[0], COPIED)
-        left.discard(copying[0])
-    scene.settle()
-    assert {scene.phase(image) for image in images} == {"Cached"}
-    assert not [image for image in images if scene.jobs(image)]
 
 
 def test_who_waits_in_vain_at_a_proxy_gets_a_rescue_job(scene: Cluster) -> None:

@@ -85,6 +85,21 @@ def test_a_copy_that_fails_is_tried_again_after_its_backoff(scene: Cluster) -> N
     cached(scene, image)
 
 
+def test_copies_take_turns(scene: Cluster) -> None:
+    images = [f"{HUB}/turn{number}:1" for number in range(5)]
+    scene.apply(image_cache(copies={"concurrency": 2}), namespace("shop"), pod("shop", "all", *images))
+    left = set(images)
+    while left:
+        scene.settle()
+        copying = [image for image in images if scene.jobs(image)]
+        assert len(copying) == min(2, len(left)), "as many as may, and no more"
+        scene.finish(copying[0], COPIED)
+        left.discard(copying[0])
+    scene.settle()
+    assert {scene.phase(image) for image in images} == {"Cached"}
+    assert not [image for image in images if scene.jobs(image)]
+
+
 def test_what_nobody_uses_expires_after_its_retention(scene: Cluster) -> None:
     going, coming = f"{HUB}/going:1", f"{HUB}/coming:1"
     workloads = [deployment("shop", name, image) for name, image in (("going", going), ("coming", coming))]
