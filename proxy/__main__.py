@@ -1,6 +1,7 @@
 """`python -m proxy`: the node proxy."""
 
 import argparse
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +20,7 @@ from proxy.sources.upstream import Upstream
 from proxy.telemetry import Telemetry, add_options, of_options
 from registry.client import Client
 from registry.own_registry import own_credentials
+from registry.settings import InvalidSettings, Registries, read_registries
 from registry.transport import NO_RETRIES, HostSettings, Transport, host_settings
 from telemetry import logs
 
@@ -35,6 +37,12 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--shield-token-file", type=Path, metavar="FILE", help="or the variable KUIK_TOKEN")
     options.add_argument("--capability-keys", type=Path, metavar="DIR", help="a folder with the keys current, previous")
     options.add_argument("--plain-http", action="append", default=[], metavar="HOST:PORT", help="upstream without TLS")
+    options.add_argument(
+        "--registries",
+        type=Path,
+        metavar="FILE",
+        help="how registries are asked directly: the list of an ImageCache's spec.registries, as JSON",
+    )
     options.add_argument("--threads", type=int, default=THREADS)
     options.add_argument(
         "--drain", type=float, default=DRAIN, metavar="SECONDS", help="how long pulls may go on after SIGTERM"
@@ -49,11 +57,22 @@ def build(options: argparse.Namespace, told: Telemetry) -> WSGIApplication:
     registries = [_remote("registry", url) for url in options.registry]
     registries = [replace(one, credentials=own_credentials(one.host, os.environ)) for one in registries]
     shields = [replace(_remote("shield", url), token=shared, tells_freshness=True) for url in options.shield]
-    direct = Transport(host_settings(options.plain_http), timeouts=TIMEOUTS, retries=NO_RETRIES, watcher=told.upstream)
+    hosts = host_settings(options.plain_http)
+    if options.registries:
+        hosts = _registries(options.registries).hosts(hosts)
+    direct = Transport(hosts, timeouts=TIMEOUTS, retries=NO_RETRIES, watcher=told.upstream)
     keys = KeyFiles(options.capability_keys) if options.capability_keys else no_keys
     chain = Chain(registries, shields, [Upstream(Client(direct))])
     told.breakers(chain.breakers, [one.server for one in (*registries, *shields)])
     return create_app(chain, keys, told.recorder)
+
+
+def _registries(file: Path) -> Registries:
+    """Settings for when there is no shield to ask: an own CA and an egress proxy are needed then too."""
+    written = json.loads(file.read_text())
+    if not isinstance(written, list):
+        raise InvalidSettings(f"{file}: is not a list of registries")
+    return read_registries(written)
 
 
 def _remote(name: str, url: str) -> Remote:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from proxy.__main__ import main as start_proxy
 from proxy.path import Kind, Route
 from proxy.shield.asking import Asking
 from proxy.shield.origin import Shield
@@ -24,6 +25,7 @@ from registry.errors import NotFound, RegistryError, TLSFailure, Unreachable
 from registry.hosts import HostSettings
 from registry.reference import Reference
 from tests.rig import faulty
+from tests.rig.components import proxy
 from tests.rig.egress import EgressProxy
 from tests.rig.faulty import Relay, certificate
 from tests.rig.images import BuiltImage, image
@@ -279,3 +281,34 @@ def test_a_proxy_that_is_down_is_named(relay: Relay, tmp_path: Path) -> None:
     with pytest.raises(Unreachable, match=rf"{relay.host} \(through the proxy {down}\).*connection refused"):
         world.pull(relay.host)
     assert relay.requests == []
+
+
+# the node proxy, when it asks directly
+
+
+@pytest.mark.needs("openssl")
+def test_a_proxy_without_a_shield_knows_the_ca_and_the_egress_proxy(upstream: Upstream, tmp_path: Path) -> None:
+    upstream.push(BUILT, "team/app", "1")
+    pem = certificate(tmp_path / "tls")
+    with EgressProxy() as egress, Relay(upstream.host, tls=pem) as secure:
+        entry = {"host": secure.host, "ca": pem[0].read_text(), "egressProxy": {"url": egress.url}}
+        settings = tmp_path / "registries.json"
+        settings.write_text(json.dumps([entry]))
+        node = proxy(tmp_path / "proxy", "--registries", str(settings)).start()
+        try:
+            reply = node.get(f"/v2/{secure.host.replace(':', '__')}/team/app/manifests/1")
+        finally:
+            node.stop()
+        assert (reply.status, reply.body) == (200, BUILT.raw)
+        assert set(egress.asked) == {f"CONNECT {secure.host}"}
+
+
+@pytest.mark.parametrize("written", ["{}", "[{}]", "nothing"])
+def test_a_proxy_refuses_settings_that_make_no_sense(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], written: str
+) -> None:
+    settings = tmp_path / "registries.json"
+    settings.write_text(written)
+    with pytest.raises(SystemExit):
+        start_proxy(["--registries", str(settings), "--telemetry", "none"])
+    assert "error:" in capsys.readouterr().err
