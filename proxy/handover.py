@@ -81,7 +81,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         until = time.monotonic() + _SETTLED
         while time.monotonic() < until:
             for listener in self.sockets:
-                self.accept(listener)
+                self._accepted(listener)
             time.sleep(0.001)
         for listener in self.sockets:
             while self._accepted(listener):
@@ -90,8 +90,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         log.info("leaving: %d connections are served to their end", self.nr_conns)
 
     def _accepted(self, listener: Any) -> bool:
+        """Take one connection from the queue, where there is one and this process may open another file."""
         before: int = self.nr_conns
-        self.accept(listener)
+        with contextlib.suppress(OSError):
+            self.accept(listener)
         return bool(self.nr_conns > before)
 
 

@@ -20,8 +20,8 @@ from registry.verify import verified
 
 log = logging.getLogger("kuik.proxy")
 
-SOON = 120.0
-"""Seconds within which a client that found damage comes back; kubelet's second attempt follows after 10 to 20."""
+SOON = 360.0
+"""Seconds within which a client that found damage comes back: kubelet waits 10 at first, and 300 at most."""
 PROVEN_FOR = 3600.0
 _REMEMBERED = 2000
 
