@@ -21,7 +21,7 @@ from hooks.directory import Directory
 from hooks.facts import Access, Settings
 from hooks.metrics import AdmissionMetrics
 from hooks.observe import settings_from
-from hooks.own_secrets import CAPABILITY, TOKEN, OwnSecrets, new_capability, new_token
+from hooks.own_secrets import CAPABILITY, REGISTRY, TOKEN, OwnSecrets, new_capability, new_registry_tokens, new_token
 from hooks.server import Server, gunicorn_options
 from hooks.shield import Shield
 from hooks.telemetry import Telemetry, option
@@ -58,6 +58,7 @@ class Keys:
             _log.info("serving another certificate")
         self.token = self.secrets.ensure(TOKEN, new_token).get("token", b"").decode("ascii", "ignore").strip()
         self.key = self.secrets.ensure(CAPABILITY, new_capability).get("current", b"").strip()
+        self.secrets.ensure(REGISTRY, new_registry_tokens)  # for others: proxies, copy Jobs and the registry itself
 
     def run(self) -> None:
         """Read for as long as the process lives."""

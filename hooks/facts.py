@@ -94,6 +94,7 @@ class JobSettings:
     namespace: str = "kuik-system"
     service_account: str = "kuik-copy"
     token_secret: str = "kuik-token"  # noqa: S105 - the name of a Secret, not its content
+    registry_secret: str = "kuik-registry"  # noqa: S105 - likewise
     sources: tuple[str, ...] = ("http://kuik-shield:7440",)
     targets: tuple[str, ...] = ("http://kuik-registry:5000",)
     deadline: int = 3600

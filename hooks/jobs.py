@@ -15,7 +15,6 @@ _LABELS = {
     "app.kubernetes.io/component": "copy",
     "app.kubernetes.io/managed-by": "kube-image-keeper",
 }
-_NO_MORE: Mapping[str, str] = {}
 POD_LABELS = {**_LABELS, CACHE_LABEL: "false"}
 """The labels by which the pods of copy Jobs are known."""
 
@@ -43,7 +42,8 @@ def copy_job(
         "labels": dict(_LABELS),
         "annotations": {ATTEMPT: str(attempt), INPUTS: inputs.text()},
     }
-    return one_run(meta, settings.deadline, pod_spec(settings.service_account, "copy", arguments, settings))
+    pod = pod_spec(settings.service_account, "copy", arguments, settings, _registry_token(settings))
+    return one_run(meta, settings.deadline, pod)
 
 
 def one_run(meta: Mapping[str, Any], deadline: int, pod: Mapping[str, Any]) -> Object:
@@ -75,8 +75,22 @@ def _arguments(image: str, platforms: Sequence[str], settings: JobSettings) -> l
     return ["kuik.copy_job", "--image", image, *wanted, *sources, *targets]
 
 
+def values(environment: Mapping[str, str]) -> list[Mapping[str, Any]]:
+    """Variables of a container, each with a value that is no secret."""
+    return [{"name": variable, "value": value} for variable, value in environment.items()]
+
+
+def _registry_token(settings: JobSettings) -> list[Mapping[str, Any]]:
+    """What opens the registry's writer: copies alone are given it."""
+    return [_secret("KUIK_REGISTRY_TOKEN", settings.registry_secret, "writer")]
+
+
 def pod_spec(
-    account: str, name: str, arguments: list[str], settings: JobSettings, environment: Mapping[str, str] = _NO_MORE
+    account: str,
+    name: str,
+    arguments: list[str],
+    settings: JobSettings,
+    variables: Sequence[Mapping[str, Any]] = (),
 ) -> Mapping[str, Any]:
     """The pod of one of kuik's Jobs: `arguments` are what `python -m` runs, as the service account `account`."""
     return {
@@ -86,15 +100,14 @@ def pod_spec(
         "enableServiceLinks": False,
         "nodeSelector": {"kubernetes.io/os": "linux"},
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [_container(name, arguments, settings, environment)],
+        "containers": [_container(name, arguments, settings, variables)],
         "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}}],
     }
 
 
 def _container(
-    name: str, arguments: list[str], settings: JobSettings, environment: Mapping[str, str]
+    name: str, arguments: list[str], settings: JobSettings, variables: Sequence[Mapping[str, Any]]
 ) -> Mapping[str, Any]:
-    token = {"name": settings.token_secret, "key": "token", "optional": True}
     return {
         "name": name,
         "image": settings.image,
@@ -103,8 +116,8 @@ def _container(
         "env": [
             _field("KUIK_JOB", "metadata.labels['batch.kubernetes.io/job-name']"),
             _field("KUIK_NAMESPACE", "metadata.namespace"),
-            {"name": "KUIK_TOKEN", "valueFrom": {"secretKeyRef": token}},
-            *({"name": variable, "value": value} for variable, value in environment.items()),
+            _secret("KUIK_TOKEN", settings.token_secret, "token"),
+            *variables,
         ],
         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
         "securityContext": {
@@ -116,6 +129,10 @@ def _container(
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - a volume of the pod's own
     }
+
+
+def _secret(variable: str, name: str, key: str) -> Mapping[str, Any]:
+    return {"name": variable, "valueFrom": {"secretKeyRef": {"name": name, "key": key, "optional": True}}}
 
 
 def _field(name: str, path: str) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ from kube.types import GROUP, annotations, part
 
 TOKEN = "kuik-token"  # noqa: S105 - the name of a Secret, not its content
 CAPABILITY = "kuik-capability"
+REGISTRY = "kuik-registry"
 CERTIFICATE = "kuik-admission-tls"
 MADE = f"{GROUP}/made-by"
 """The annotation on a certificate's Secret that kuik made and so renews: without it, the Secret is somebody else's."""
@@ -32,6 +33,11 @@ def new_token() -> Data:
 def new_capability() -> Data:
     """What Secret kuik-capability holds: to change the key, move `current` to `previous` and write a new one."""
     return {"current": secrets.token_hex(32).encode(), "previous": b""}
+
+
+def new_registry_tokens() -> Data:
+    """What Secret kuik-registry holds: node proxies show `reader`, copy Jobs `writer`, which no proxy ever learns."""
+    return {"reader": secrets.token_hex(32).encode(), "writer": secrets.token_hex(32).encode()}
 
 
 class OwnSecrets:

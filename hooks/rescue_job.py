@@ -9,7 +9,7 @@ from typing import Any
 
 from hooks.conditions import condition, holds
 from hooks.facts import Group, Settings
-from hooks.jobs import one_run, pod_spec
+from hooks.jobs import one_run, pod_spec, values
 from hooks.usage import Wait
 from kube.types import Object, annotations, parse_time
 
@@ -81,7 +81,9 @@ def _job(digits: str, attempt: int, namespaces: list[str], mode: str, settings: 
         "labels": dict(_LABELS),
         "annotations": noted,
     }
-    return one_run(meta, _DEADLINE, pod_spec(ACCOUNT, "rescue", arguments, settings.job, _environment(settings)))
+    return one_run(
+        meta, _DEADLINE, pod_spec(ACCOUNT, "rescue", arguments, settings.job, values(_environment(settings)))
+    )
 
 
 def _environment(settings: Settings) -> Mapping[str, str]:

@@ -11,7 +11,16 @@ from cryptography.x509.verification import PolicyBuilder, Store, VerificationErr
 
 from hooks.certificate import BUNDLE, CA_LIFE, KNOWN_AFTER, SERVED, SERVED_KEY, SIGNER, Data, plan
 from hooks.facts import Absent, Known, Unknown
-from hooks.own_secrets import CERTIFICATE, MADE, TOKEN, OwnSecrets, new_capability, new_token
+from hooks.own_secrets import (
+    CERTIFICATE,
+    MADE,
+    REGISTRY,
+    TOKEN,
+    OwnSecrets,
+    new_capability,
+    new_registry_tokens,
+    new_token,
+)
 from hooks.tls import NoCertificate, Served
 from kube.client import KubernetesError
 
@@ -157,6 +166,9 @@ def test_own_secrets_are_made_once_and_stay() -> None:
     assert len(first["token"]) == 64
     assert api.kept[TOKEN]["metadata"]["annotations"][MADE]
     assert own(api).ensure("kuik-capability", new_capability)["previous"] == b""
+    registry = own(api).ensure(REGISTRY, new_registry_tokens)
+    assert len({bytes(first["token"]), registry["reader"], registry["writer"]}) == 3
+    assert all(32 <= len(token) <= 72 for token in registry.values()), "as long as distribution can tell apart"
 
 
 def test_the_authority_is_absent_or_unknown_where_it_cannot_be_said() -> None:
