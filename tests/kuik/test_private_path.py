@@ -10,12 +10,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from hooks.facts import PRIVATE, ImageFacts, Known, Proof
+from hooks.access import access
+from hooks.directory import access_only, proofs
+from hooks.facts import PRIVATE, ImageFacts, Known, Proof, Settings, access_unknown
+from hooks.rewrite import Rewrite, Rules, plan
 from hooks.shield import Shield as Facts
 from registry.capability import capability
 from registry.proxied import host_to_segment, proxied
@@ -156,6 +159,29 @@ def test_who_has_the_secret_pulls_and_nobody_else_does(start: Callable[..., Worl
     assert skopeo.pull(name, world.folder / "cached") == str(BUILT.digest)
     for one in closed[1:]:
         shut(world, one)
+
+
+@pytest.mark.needs("skopeo")
+def test_admission_opens_it_to_the_pods_whose_secret_is_proven_and_to_no_others(start: Callable[..., World]) -> None:
+    world = start()
+    own = world.image()
+    use(world, own)
+    world.proof(own, ("a", "regcred"))
+    image_ = {"spec": {"image": str(own)}, "status": {"access": access({}, world.facts(own).access)}}
+    proven = proofs([access_only(image_)])
+    settings = Settings(proxy=world.proxy.host, plain_http=frozenset({own.host}))
+
+    def admitted(namespace: str, *secrets: str) -> Rewrite:
+        rules = Rules(settings, access_unknown, {"metadata": {"name": namespace}}, key=KEY.encode())
+        rules = replace(rules, proof=lambda reference: proven.get(reference.name))
+        named = [{"name": name} for name in secrets]
+        return plan({"spec": {"containers": [{"name": "c", "image": str(own)}], "imagePullSecrets": named}}, rules)
+
+    (change,) = admitted("a", "other", "regcred").changes
+    assert skopeo.pull(change.after, world.folder / "admitted") == str(BUILT.digest)
+    for namespace, secrets in (("a", ()), ("a", ("other",)), ("b", ("regcred",)), ("b", ())):
+        (left,) = admitted(namespace, *secrets).left
+        assert (left.why.rule, left.image) == ("PrivateNoProof", str(own))
 
 
 def test_what_is_not_cached_does_not_come_while_the_shield_is_down_and_upstream_is_never_asked_as_nobody(

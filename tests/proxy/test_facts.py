@@ -13,9 +13,12 @@ from hooks.shield import Shield
 from tests.rig.components import TOKEN, Component, shield
 from tests.rig.facts import Facts
 from tests.rig.images import BuiltImage, image
+from tests.rig.kubernetes import Kubernetes
+from tests.rig.manifests import pull_secret
 from tests.rig.upstream import Upstream
 
 HINT = 0.3
+SECRET = ("team", "regcred")
 BUILT = image("fact")
 MOVED = image("moved")
 
@@ -34,6 +37,10 @@ class World(ABC):
     @abstractmethod
     def push_private(self, built: BuiltImage) -> str:
         """Have this image upstream behind a password; returns its name."""
+
+    @abstractmethod
+    def secret(self, name: str, built: BuiltImage, *, right: bool) -> None:
+        """Have the image's users pull it with Secret team/regcred, whose password is right or wrong."""
 
     @abstractmethod
     def delete(self, name: str, built: BuiltImage) -> None:
@@ -67,12 +74,20 @@ class Double(World):
         self._facts.private("reg.example.com/own:1")
         return "reg.example.com/own:1"
 
+    def secret(self, name: str, built: BuiltImage, *, right: bool) -> None:
+        self._facts.private(name, [SECRET] if right else [])
+        if right:
+            self._facts.points(name, str(built.digest))
+        else:
+            self._facts._upstream.pop(name, None)
+
     def delete(self, name: str, built: BuiltImage) -> None:
         self._facts.gone(name)
 
 
 class Real(World):
-    def __init__(self, running: Component, upstream: Upstream, private: Upstream) -> None:
+    def __init__(self, running: Component, upstream: Upstream, private: Upstream, cluster: Kubernetes) -> None:
+        self._cluster = cluster
         self.url = running.url
         self.open_ = upstream
         self.closed = private
@@ -82,6 +97,11 @@ class Real(World):
 
     def push_private(self, built: BuiltImage) -> str:
         return self.closed.push(built, "team/own", "1")
+
+    def secret(self, name: str, built: BuiltImage, *, right: bool) -> None:
+        password = self.closed.password if right else "wrong"
+        made = pull_secret(SECRET[1], self.closed.host, self.closed.user, password, SECRET[0])
+        self._cluster.use(name, self._cluster.secret(made))
 
     def delete(self, name: str, built: BuiltImage) -> None:
         self.open_.delete_manifest("team/app", built)
@@ -97,9 +117,12 @@ def double() -> Iterator[Double]:
 @pytest.fixture
 def real(tmp_path: Path, upstream: Upstream, private_upstream: Upstream) -> Iterator[Real]:
     plain = ["--plain-http", upstream.host, "--plain-http", private_upstream.host]
-    running = shield(tmp_path / "shield", *plain, "--freshness", "0.2").start()
-    yield Real(running, upstream, private_upstream)
+    cluster = Kubernetes().start()
+    kubeconfig = ["--kubeconfig", str(cluster.kubeconfig(tmp_path / "kubeconfig"))]
+    running = shield(tmp_path / "shield", *plain, *kubeconfig, "--freshness", "0.2").start()
+    yield Real(running, upstream, private_upstream, cluster)
     running.stop()
+    cluster.stop()
 
 
 @pytest.fixture(params=["double", "real"])
@@ -132,6 +155,21 @@ def test_a_private_image_is_private_and_its_tag_not_known(world: World) -> None:
     found = world.until(name, lambda facts: isinstance(facts.access, Known))
     assert found.access == Known(Proof("private"))
     assert isinstance(found.upstream, Unknown), "a 404 of somebody without credentials is no proof"
+
+
+def test_a_secret_that_opens_an_image_is_proven_and_its_tag_known(world: World) -> None:
+    name = world.push_private(BUILT)
+    world.secret(name, BUILT, right=True)
+    found = world.until(name, known)
+    assert found == ImageFacts(Known(Proof("private", frozenset({SECRET}))), Known(str(BUILT.digest)))
+
+
+def test_a_secret_that_opens_nothing_proves_nothing(world: World) -> None:
+    name = world.push_private(BUILT)
+    world.secret(name, BUILT, right=False)
+    found = world.until(name, lambda facts: isinstance(facts.access, Known))
+    assert found.access == Known(Proof("private"))
+    assert isinstance(found.upstream, Unknown)
 
 
 def test_what_was_never_there_is_not_known(world: World) -> None:
