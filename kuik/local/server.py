@@ -21,6 +21,7 @@ from kuik.local.feed import Feed
 from proxy.app import create_app
 from proxy.chain import Chain
 from proxy.patience import Patient
+from proxy.pulls import Pulls
 from proxy.server import Server
 from proxy.shield.app import create_app as create_shield_app
 from proxy.shield.asking import Asking
@@ -52,7 +53,7 @@ class Serving:
         """The two applications, told apart by the port that was asked."""
         layout = Layout(self.store)
         shield = self._shield()
-        front = create_app(Chain(stores=(Stored(layout),), shields=(Patient(shield),)))
+        front = create_app(Chain(stores=(Stored(layout),), shields=(Patient(shield),)), recorder=Pulls())
         behind = create_shield_app(shield, os.environ[TOKEN])
         behind.add_url_rule(RELEASE, view_func=lambda: str(_release(shield.spool, layout)), methods=["POST"])
 

@@ -1,13 +1,17 @@
 """What proxy and shield tell of themselves, after real pulls, equals what clients and upstream saw."""
 
+import json
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from telemetry.address import TelemetryAddress
+from telemetry.probe import ask
 from tests.rig import faulty, skopeo
 from tests.rig.components import AUTHORIZED, ROOT, Component, proxy
 from tests.rig.faulty import Relay
@@ -107,3 +111,59 @@ def test_a_draining_process_says_so_itself_and_ends_what_it_began(upstream: Upst
         assert coming.result().body == blob
         component.process.wait(20)
         assert "pulled" in component.log.read_text()
+
+
+def test_it_answers_at_once_while_every_thread_that_serves_pulls_is_busy(upstream: Upstream, tmp_path: Path) -> None:
+    built = image("busy", layers=1, layer_size=200_000)
+    upstream.push(built, "team/app", "1")
+    digest = max(built.blobs, key=lambda one: len(built.blobs[one]))
+    go_on = threading.Event()
+    with Relay(upstream.host) as relay, ThreadPoolExecutor(2) as pool:
+        relay.rule(faulty.hold(go_on, after=100_000), path=str(digest))
+        component = proxy(tmp_path, "--threads", "1", "--plain-http", relay.host).start()
+        try:
+            path = f"/v2/{relay.host.replace(':', '__')}/team/app/blobs/{digest}"
+            first = pool.submit(component.get, path)
+            wait_until(lambda: component.numbers().total("kuik_proxy_requests_under_way") == 1, "it is asked")
+            second = pool.submit(component.get, "/v2/")
+            assert [component.tells(page).status for page in ("/healthz", "/readyz", "/metrics")] == [200, 200, 200]
+            assert not second.done()
+            go_on.set()
+            assert (first.result().status, second.result().status) == (200, 200)
+        finally:
+            go_on.set()
+            component.stop()
+
+
+def test_while_two_share_a_port_each_one_s_socket_file_is_its_own_and_the_port_goes_to_who_is_left(
+    tmp_path: Path,
+) -> None:
+    old = proxy(tmp_path / "old", "--telemetry", f"unix:{tmp_path}/old.sock").start()
+    new = proxy(tmp_path / "new", "--telemetry", f"unix:{tmp_path}/new.sock")
+    new.port, new.telemetry_port = old.port, old.telemetry_port
+
+    def who(address: str) -> int:
+        status, body = ask(TelemetryAddress.parse(address), "/readyz")
+        assert status == 200
+        return int(json.loads(body)["pid"])
+
+    try:
+        wait_until(lambda: ready(f"unix:{tmp_path}/old.sock"), "the old one is ready")
+        first = who(f"unix:{tmp_path}/old.sock")
+        new.start()
+        wait_until(lambda: ready(f"unix:{tmp_path}/new.sock"), "the new one is ready by itself")
+        second = who(f"unix:{tmp_path}/new.sock")
+        port = f"127.0.0.1:{old.telemetry_port}"
+        assert second != first
+        assert who(port) == first
+        old.stop()
+        wait_until(lambda: ready(port) and who(port) == second, "the port is the new one's")
+    finally:
+        old.stop()
+        new.stop()
+
+
+def ready(address: str) -> bool:
+    with suppress(OSError):
+        return ask(TelemetryAddress.parse(address), "/readyz")[0] == 200
+    return False

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 from prometheus_client.metrics import MetricWrapperBase
@@ -73,6 +74,16 @@ def test_queries_and_alerts_name_metrics_that_are_there() -> None:
     named = {re.sub(r"_bucket$", "", name) for name in re.findall(r"\bkuik_\w+", examples)}
     assert len(named) > 8
     assert named <= documented().keys()
+
+
+def test_alerts_are_rules_that_prometheus_reads() -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    rules = yaml.safe_load(text)["groups"][0]["rules"]
+    assert len(rules) >= 6
+    for rule in rules:
+        assert rule.keys() <= {"alert", "expr", "for", "annotations", "labels"}
+        assert rule["annotations"]["summary"]
+        assert rule["expr"].count("(") == rule["expr"].count(")")
 
 
 @pytest.mark.parametrize("name", sorted(documented()))
