@@ -63,7 +63,9 @@ def build(options: argparse.Namespace, told: Telemetry) -> WSGIApplication:
     direct = Transport(hosts, timeouts=TIMEOUTS, retries=NO_RETRIES, watcher=told.upstream)
     keys = KeyFiles(options.capability_keys) if options.capability_keys else no_keys
     chain = Chain(registries, shields, [Upstream(Client(direct))])
-    told.breakers(chain.breakers, [one.server for one in (*registries, *shields)])
+    servers = [one.server for one in (*registries, *shields)]
+    told.breakers(chain.breakers, servers)
+    told.damage(chain.suspicion, servers)
     return create_app(chain, keys, told.recorder)
 
 

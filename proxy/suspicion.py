@@ -8,8 +8,8 @@ gave them before is judged apart: one that has other bytes than it should is rep
 import logging
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from proxy.outlet import Outlet
 from proxy.sources.message import Request, Source
@@ -36,6 +36,7 @@ class Suspicion:
         self._served: OrderedDict[Given, float] = OrderedDict()
         self._sound: OrderedDict[Given, float] = OrderedDict()
         self._damaged: OrderedDict[Given, float] = OrderedDict()
+        self._found: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._judging = threading.Semaphore()
 
@@ -56,6 +57,14 @@ class Suspicion:
         """The source's bytes were hashed, and are wrong."""
         log.error("%s has damaged bytes of %s, and is asked for it last from now on: %s", source, digest, error)
         self._note(self._damaged, digest, [source], PROVEN_FOR)
+        with self._lock:
+            if source in self._found or len(self._found) < _REMEMBERED:
+                self._found[source] += 1
+
+    def tally(self) -> Mapping[str, int]:
+        """How often each source was found to have damaged bytes."""
+        with self._lock:
+            return dict(self._found)
 
     def judge(self, source: Source, name: str, request: Request, digest: Digest) -> None:
         """Hash all that a source has of a blob, apart from any client; not while another one is judged."""

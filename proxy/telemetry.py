@@ -12,7 +12,8 @@ from proxy.health import sources
 from proxy.metrics import ProxyMetrics, PullMetrics
 from proxy.pulls import Pulls, Several
 from proxy.record import Recorder
-from proxy.upstream_metrics import BreakerMetrics, UpstreamMetrics
+from proxy.suspicion import Suspicion
+from proxy.upstream_metrics import BreakerMetrics, DamageMetrics, UpstreamMetrics
 from telemetry import logs
 from telemetry.address import TelemetryAddress
 from telemetry.exposition import metrics_page, registry_for
@@ -43,6 +44,10 @@ class Telemetry:
         """Tell of sources that fail; those of `always` are told of as long as they do not, too."""
         self.health.check("sources", lambda: sources(always, breakers.open_ones(), time.monotonic()))
         self.registry.register(BreakerMetrics(self.component, always, breakers.open_ones, self.upstream.label))
+
+    def damage(self, suspicion: Suspicion, always: Sequence[str]) -> None:
+        """Tell of sources whose bytes were found damaged."""
+        self.registry.register(DamageMetrics(always, suspicion.tally, self.upstream.label))
 
 
 def add_options(options: argparse.ArgumentParser, default: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from proxy.breaker import Breaker
@@ -88,6 +88,28 @@ class BreakerMetrics(Collector):
             source = name.partition(" (")[0]
             source = source if source in counts else self._label(source)
             counts[source] = counts.get(source, 0) + 1
+        for source, count in counts.items():
+            family.add_metric([source], count)
+        return [family]
+
+
+class DamageMetrics(Collector):
+    """Sources that a node proxy found to have other bytes than they should, read at each scrape."""
+
+    def __init__(
+        self, always: Iterable[str], tally: Callable[[], Mapping[str, int]], label: Callable[[str], str]
+    ) -> None:
+        self._always = tuple(always)
+        self._tally = tally
+        self._label = label
+
+    def collect(self) -> Iterable[Metric]:
+        """One sample a source."""
+        counts = dict.fromkeys(self._always, 0)
+        for name, found in self._tally().items():
+            source = name if name in counts else self._label(name)
+            counts[source] = counts.get(source, 0) + found
+        family = CounterMetricFamily("kuik_proxy_damaged", "Blobs that a source had damaged.", labels=["source"])
         for source, count in counts.items():
             family.add_metric([source], count)
         return [family]

@@ -40,11 +40,14 @@ class Manifests:
 
     def _by_tag(self, request: Request, reference: Reference) -> Answer:
         """With the time for which a proxy need not ask again (RFC 9111, max-age): the tag grows no older by it."""
+        known = self.spooled.peek(reference).descriptor is not None
+        told = known and self.spooled.fresh_for(reference) > 0
         descriptor = self.spooled.descriptor(reference, with_manifest=not request.is_head)
         if request.is_head:
-            answer = manifest_answer(request, descriptor, None)
+            answer = replace(manifest_answer(request, descriptor, None), cache=HIT if told else MISS)
         else:
             answer = self._by_digest(request, reference.with_digest(descriptor.digest))
+            answer = answer if known else replace(answer, cache=MISS)  # the manifest came with the answer just now
         seconds = self.spooled.fresh_for(reference)
         return replace(answer, headers={"Cache-Control": f"max-age={seconds}"}) if seconds else answer
 

@@ -122,5 +122,8 @@ def test_a_real_client_that_comes_back_gets_the_right_bytes(tmp_path: Path) -> N
             for _ in range(3):
                 assert component.get(path).body == content
             wait_until(lambda: "damaged bytes" in component.log.read_text(), "the damage is reported")
+            found = component.numbers().by("kuik_proxy_damaged_total", "source")
+            assert sum(found.values()) >= 1, "each time that it was judged"
+            assert bad.host in next(iter(found))
         finally:
             component.stop()

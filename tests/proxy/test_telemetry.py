@@ -31,21 +31,30 @@ def test_requests_and_bytes_are_those_that_clients_and_upstream_saw(
     upstream: Upstream, a_shield: Component, a_proxy: Component, tmp_path: Path
 ) -> None:
     built = multi_platform("counted")
-    reference = a_proxy.image(upstream.push(built, "team/app", "1"))
+    reference = upstream.push(built, "team/app", "1")
     upstream.forget_requests()
-    for turn in ("cold", "warm"):
-        assert skopeo.pull(reference, tmp_path / turn, "--all") == str(built.digest)
-    settled(a_proxy)
-    settled(a_shield)
-    front, behind = a_proxy.numbers(), a_shield.numbers()
+    other = proxy(tmp_path / "other", "--shield", a_shield.url, "--plain-http", upstream.host).start()
+    try:
+        for turn, node in (("cold", a_proxy), ("warm", other)):
+            assert skopeo.pull(node.image(reference), tmp_path / turn, "--all") == str(built.digest)
+        for component in (a_proxy, other, a_shield):
+            settled(component)
+        numbers, behind = [a_proxy.numbers(), other.numbers()], a_shield.numbers()
+    finally:
+        other.stop()
     blobs = sum(len(blob) for blob in built.blobs.values())
-    assert front.total("kuik_proxy_served_bytes_total", kind="blobs") == 2 * blobs
+    for front in numbers:
+        assert front.total("kuik_proxy_served_bytes_total", kind="blobs") == blobs
+        assert front.by("kuik_proxy_requests_total", "outcome", kind="blobs") == {"Served": len(built.blobs)}
+        assert front.by("kuik_proxy_requests_total", "source", kind="blobs") == {"shield": len(built.blobs)}
+        assert front.total("kuik_proxy_first_byte_seconds_count", kind="blobs") == len(built.blobs)
+        assert front.total("kuik_proxy_damaged_total") == 0
     assert behind.total("kuik_shield_served_bytes_total", kind="blobs") == 2 * blobs
     assert behind.total("kuik_shield_served_bytes_total", kind="blobs", source="upstream") == blobs
-    assert front.by("kuik_proxy_requests_total", "outcome", kind="blobs") == {"Served": 2 * len(built.blobs)}
     assert behind.total("kuik_shield_requests_total", kind="blobs", source="spool") == len(built.blobs)
+    fetched = behind.total("kuik_shield_requests_total", method="GET", kind="manifests", source="upstream")
+    assert fetched == len(built.manifests) == upstream.count("GET", "/manifests/")
     assert upstream.count("GET", "/blobs/") == len(built.blobs)
-    assert front.total("kuik_proxy_first_byte_seconds_count", kind="blobs") == 2 * len(built.blobs)
 
 
 def test_refusals_and_dead_sources_are_counted_by_their_reason(upstream: Upstream, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from proxy.shield.blobs import BlobTally
 from proxy.shield.metrics import ShieldMetrics
 from proxy.shield.origin import Tally
 from proxy.shield.spool import SpoolTally
+from proxy.suspicion import Suspicion
 from proxy.telemetry import Telemetry
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -29,6 +30,8 @@ def registries() -> Iterator[CollectorRegistry]:
     for component in ("proxy", "shield"):
         told = Telemetry(component)
         told.breakers(Breakers(), ["registry at registry:5000"])
+        if component == "proxy":
+            told.damage(Suspicion(), ["registry at registry:5000"])
         if component == "shield":
             told.registry.register(ShieldMetrics(lambda: TALLY))
         yield told.registry
