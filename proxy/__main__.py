@@ -20,6 +20,7 @@ from proxy.sources.upstream import Upstream
 from proxy.telemetry import Telemetry, add_options, of_options
 from registry.client import Client
 from registry.own_registry import own_credentials
+from registry.pauses import Pauses
 from registry.settings import InvalidSettings, Registries, read_registries
 from registry.transport import NO_RETRIES, HostSettings, Transport, host_settings
 from telemetry import logs
@@ -60,7 +61,7 @@ def build(options: argparse.Namespace, told: Telemetry) -> WSGIApplication:
     hosts = host_settings(options.plain_http)
     if options.registries:
         hosts = _registries(options.registries).hosts(hosts)
-    direct = Transport(hosts, timeouts=TIMEOUTS, retries=NO_RETRIES, watcher=told.upstream)
+    direct = Transport(hosts, timeouts=TIMEOUTS, retries=NO_RETRIES, watcher=told.upstream, pauses=Pauses())
     keys = KeyFiles(options.capability_keys) if options.capability_keys else no_keys
     chain = Chain(registries, shields, [Upstream(Client(direct))])
     servers = [one.server for one in (*registries, *shields)]

@@ -1,5 +1,6 @@
 """From an HTTP request to a source's answer and back, for proxy and shield alike, with an account of each."""
 
+import math
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -51,7 +52,7 @@ def error_response(error: RegistryError, *, of_blob: bool = False) -> Response:
         json.dumps(document(error, of_blob=of_blob)), told_status(error), API, mimetype="application/json"
     )
     if error.retry_after:
-        response.headers["Retry-After"] = str(int(error.retry_after) or 1)
+        response.headers["Retry-After"] = str(math.ceil(error.retry_after))
     if isinstance(error, MethodRefused):
         response.headers["Allow"] = "GET, HEAD"
     if isinstance(error, RangeNotSatisfiable):

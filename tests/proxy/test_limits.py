@@ -1,7 +1,7 @@
 """What a registry is asked at once, and what it is not asked because it just said so."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -23,6 +23,7 @@ from registry.errors import NotFound, RateLimited, RegistryError
 from registry.pauses import Pauses
 from registry.transport import NO_RETRIES, Timeouts, Transport
 from tests.rig import faulty
+from tests.rig.components import TOKEN, Component, proxy, shield
 from tests.rig.faulty import Relay
 from tests.rig.images import BuiltImage, image
 from tests.rig.processes import wait_until
@@ -175,3 +176,21 @@ def test_what_is_pushed_is_found_within_seconds(relay: Relay, upstream: Upstream
     clock.now += ABSENCE
     for question in questions:
         shield.fetch(question).body.close()
+
+
+@pytest.mark.parametrize("component", [shield, proxy])
+def test_a_client_is_told_the_seconds_that_remain_and_no_fewer(
+    relay: Relay, tmp_path: Path, component: Callable[..., Component]
+) -> None:
+    """By the shield, and by a proxy that has none to ask."""
+    relay.rule(faulty.error(429, "TOOMANYREQUESTS", headers={"Retry-After": "100"}), times=None)
+    asked = component(tmp_path / "component", "--plain-http", relay.host).start()
+    path = f"/v2/{relay.host.replace(':', '__')}/team/app/manifests"
+    try:
+        replies = [asked.get(f"{path}/{tag}", {"Authorization": f"Bearer {TOKEN}"}) for tag in ("1", "2")]
+    finally:
+        asked.stop()
+    assert [reply.status for reply in replies] == [429, 429]
+    first, second = (int(reply.headers["Retry-After"]) for reply in replies)
+    assert 100 == first >= second > 50
+    assert len(relay.requests) == 1
