@@ -17,7 +17,7 @@ from proxy.sources.message import Answer, Request, Source
 from proxy.suspicion import Suspicion
 from registry.errors import RegistryError
 from registry.rendezvous import blob_key, manifest_key, ordered
-from registry.response import TimedOut
+from registry.response import TimedOut, TooSlow
 
 CACHE = "kuik"
 
@@ -86,6 +86,8 @@ class Chain:
     def _ask(self, source: Source, request: Request) -> Answer:
         try:
             return self._fetch(source, request)
+        except TooSlow:  # who is busy is slow to begin, not in the middle of a manifest
+            raise
         except TimedOut as late:
             if not (source in self.shields and isinstance(source, Probed) and source.is_alive()):
                 raise

@@ -3,18 +3,18 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from proxy.outlet import Outlet, Pace, TooSlow
+from proxy.outlet import Outlet, Pace
 from proxy.sources.message import Answer, Request
 from proxy.span import ByteRange, Span
 from proxy.stream import PiecesBody, cut
 from registry.errors import Corrupt, RegistryError, Unreachable
-from registry.response import Direct
+from registry.response import Direct, TooSlow
 
 AskNext = Callable[[Request, RegistryError], Answer]
 """Ask the sources that are left for a request, because of an error; raises RegistryError when none has it."""
 
 
-KEPT_SECONDS, FETCHED_SECONDS = 1.5, 10.0
+KEPT_SECONDS, FETCHED_SECONDS = 1.0, 10.0
 """How long a source may be slow before others are asked: where it has the blob, and where it fetches it itself."""
 SLOWEST = 16 * 1024
 """Bytes per second below which a source is slow."""

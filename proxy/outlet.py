@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from registry.errors import Unreachable
-from registry.response import Direct, TimedOut
+from registry.response import Direct, TimedOut, TooSlow
 
 PIPE_BYTES = 1 << 20
 """What a pipe may hold: the system's limit for those who are not root (proc(5), pipe-max-size)."""
@@ -23,10 +23,6 @@ _KEPT = 16
 
 class ClientLeft(Exception):
     """The client closed its connection, so nobody wants the rest."""
-
-
-class TooSlow(TimedOut):
-    """A body comes so slowly that another source is worth a question. It can go on where it is."""
 
 
 @dataclass(frozen=True, slots=True)

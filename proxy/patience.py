@@ -9,7 +9,7 @@ from proxy.errors import NotAsked
 from proxy.sources.message import Answer, Request, Source
 from registry.response import TimedOut
 
-FIRST, TOTAL, LEAST = 1.5, 1.9, 0.3
+FIRST, TOTAL, LEAST = 1.0, 1.4, 0.3
 """Seconds for the first source, for all together, and for each of the later ones."""
 
 _THREADS = 32

@@ -1,6 +1,7 @@
 """What a registry answered: status and headers at once, the body as it comes."""
 
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -15,6 +16,10 @@ _DRAIN = 64 * 1024
 
 class TimedOut(Unreachable):
     """No answer within the timeout; asking the same host again would only wait as long again."""
+
+
+class TooSlow(TimedOut):
+    """A body comes so slowly that another source is worth a question. It can go on where it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +82,12 @@ class Response:
         if expected is not None and got < expected:
             raise Unreachable(f"{self.address.host} broke off after {got} of {expected} bytes")
 
-    def read(self, limit: int) -> bytes:
-        """The whole body; raises Corrupt when it has more than `limit` bytes, Unreachable when it breaks."""
+    def read(self, limit: int, within: float | None = None) -> bytes:
+        """The whole body; raises Corrupt when it has more than `limit` bytes, Unreachable when it breaks.
+
+        Raises TooSlow when some of it is still missing after `within` seconds.
+        """
+        since = time.monotonic()
         parts: list[bytes] = []
         total = 0
         for piece in self.pieces(min(limit + 1, PIECE)):
@@ -87,6 +96,9 @@ class Response:
                 self.close()
                 raise Corrupt(f"{self.address.host} sent more than the {limit} bytes that kuik reads here")
             parts.append(piece)
+            if within is not None and total != self.length and time.monotonic() - since > within:
+                self.close()
+                raise TooSlow(f"{self.address.host} is slow: {total} bytes in {within:.1f} s")
         return b"".join(parts)
 
     def direct(self) -> Direct | None:

@@ -17,6 +17,8 @@ from registry.manifest import ACCEPT, MAX_MANIFEST, Descriptor
 from registry.response import Response
 from registry.transport import Transport
 
+SMALL = 0.4
+"""Seconds in which a manifest comes whose first bytes are there, while others can be asked."""
 SIGN_OF_LIFE = 0.3
 """Seconds in which a server that is alive answers a question that costs it nothing."""
 
@@ -114,7 +116,7 @@ class Remote:
             return replace(
                 manifest_answer(request, Descriptor(media_type, digest, response.length), None), headers=kept
             )
-        raw = response.read(MAX_MANIFEST)
+        raw = response.read(MAX_MANIFEST, SMALL if request.patience is not None else None)
         found = Digest.of(raw, digest.algorithm if digest else "sha256")
         if digest and found != digest:
             raise Corrupt(f"{self.host} answered {request.route} with bytes that are not {digest}")

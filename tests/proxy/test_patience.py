@@ -15,7 +15,7 @@ from proxy.stream import PiecesBody
 from registry.digest import Digest
 from registry.errors import NotFound, RegistryError, Unreachable
 from registry.manifest import OCI_MANIFEST, Descriptor
-from registry.response import TimedOut
+from registry.response import TimedOut, TooSlow
 from tests.rig.processes import wait_until
 
 A_TAG = Request(Route("quay.io", "a", Kind.MANIFEST, "1"))
@@ -165,3 +165,9 @@ def test_a_patient_source_starts_no_thread_before_it_is_asked() -> None:
     before = threading.active_count()
     Patient(ready("shield"))
     assert threading.active_count() == before
+
+
+def test_a_shield_that_trickles_is_left_though_it_is_alive() -> None:
+    shield = ready("shield", fails=TooSlow("a few bytes"))
+    answer = Chain((), [shield], [ready("upstream", content=b"up")]).fetch(A_TAG)
+    assert (read(answer), len(shield.asked)) == (b"up", 1)
