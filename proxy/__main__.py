@@ -13,6 +13,7 @@ from proxy.app import create_app
 from proxy.capabilities import KeyFiles, no_keys
 from proxy.chain import Chain
 from proxy.handover import Worker, listening
+from proxy.memory import keep_little
 from proxy.server import THREADS, Server
 from proxy.settings import TIMEOUTS, read_token
 from proxy.sources.remote import Remote
@@ -91,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until told to stop."""
     options = parser().parse_args(arguments)
     logs.set_up(options.log_level, options.log_format)
+    keep_little()
     try:
         build(options, Telemetry("proxy"))  # all that takes time to load is there before the port is taken
         sockets = listening(options.listen) if options.listen else listening([LISTEN], optional=[LISTEN_6])

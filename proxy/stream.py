@@ -13,6 +13,8 @@ from registry.response import Direct, Response
 
 PIECE = 256 * 1024
 """Bytes held for one stream at a time."""
+FIRST_PIECE = 32 * 1024
+"""Bytes that are read before the others may pass Python by."""
 
 
 class Body(Protocol):

@@ -69,14 +69,15 @@ class Response:
         text = self.headers.get("Content-Length", "").strip()
         return int(text) if text.isdecimal() and text.isascii() and len(text) < 20 else None
 
-    def pieces(self, size: int = PIECE) -> Iterator[bytes]:
+    def pieces(self, size: int = PIECE, first: int | None = None) -> Iterator[bytes]:
         """The body, undecoded, in pieces of at most `size` bytes, each as soon as it is there.
 
+        The first one has at most `first` bytes, for who takes the `direct` way after it.
         Raises Unreachable when the connection breaks or ends before Content-Length.
         """
         expected = None if self._bodyless else self.length
         got = 0
-        while piece := self._body.read(size):
+        while piece := self._body.read(size if got or first is None else first):
             got += len(piece)
             yield piece
         if expected is not None and got < expected:

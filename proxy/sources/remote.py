@@ -8,7 +8,7 @@ from proxy.errors import RangeNotSatisfiable
 from proxy.path import Kind
 from proxy.sources.message import BLOB_TYPE, Answer, Request, manifest_answer
 from proxy.span import parse_content_range
-from proxy.stream import PIECE, Body, BytesBody, NoBody, PiecesBody, cut
+from proxy.stream import FIRST_PIECE, PIECE, Body, BytesBody, NoBody, PiecesBody, cut
 from registry.credentials import Credentials
 from registry.digest import Digest, InvalidDigest
 from registry.errors import Corrupt, NotFound, RegistryError, ServerFailure
@@ -131,7 +131,7 @@ def _scope(path: str) -> str:
 def blob_answer(request: Request, response: Response) -> Answer:
     """The answer that a 200 or 206 of a blob means; a server that ignored the range is cut to it."""
     size, span = response.length, None
-    pieces, whole = response.pieces(PIECE), True
+    pieces, whole = response.pieces(PIECE, FIRST_PIECE), True
     if response.status == 206:
         found = parse_content_range(response.headers.get("Content-Range", ""))
         if found is None:
