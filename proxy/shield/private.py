@@ -11,7 +11,7 @@ from proxy.shield.shares import Shares
 from proxy.sources.message import Answer, Request
 from proxy.sources.upstream import Upstream
 from registry.digest import Digest
-from registry.errors import NotFound, RegistryError, Unauthorized
+from registry.errors import NotFound, RegistryError, Unauthorized, Unreachable
 from registry.reference import Reference
 
 Secret = tuple[str, str]
@@ -20,6 +20,9 @@ Secret = tuple[str, str]
 
 class Secrets(Protocol):
     """What is said of pull secrets where an image cannot be had; see PullSecrets."""
+
+    @property
+    def synced(self) -> bool: ...
 
     def of(self, repository: str) -> Sequence[Secret]: ...
 
@@ -43,6 +46,8 @@ class Private:
 
     def fetch(self, request: Request) -> Answer:
         """The answer; raises RegistryError, which names the pull secrets where they are the matter."""
+        if not self.secrets.synced:
+            raise Unreachable(f"{request.route}: the shield does not know yet which pull secrets are in use")
         try:
             return self._fetch(request)
         except (Unauthorized, NotFound) as error:

@@ -26,6 +26,9 @@ _MOST = 10_000
 class Secrets(Protocol):
     """The pull secrets of repositories' users; see PullSecrets."""
 
+    @property
+    def synced(self) -> bool: ...
+
     def of(self, repository: str) -> Sequence[Secret]: ...
 
     def held(self, secret: Secret) -> Held: ...
@@ -68,8 +71,11 @@ class Proofs:
     def proven(self, repository: str) -> list[Secret] | None:
         """The secrets that open the repository (`host/name`), in their order.
 
-        None while any that is in use was never judged: to leave it out would be to say that it does not open.
+        None while it is not known which are in use, or any of these was never judged: to leave it out would be to say
+        that it does not open.
         """
+        if not self._secrets.synced:
+            return None
         wanted, verdicts = self._secrets.of(repository), self._verdicts(repository)
         if any(secret not in verdicts for secret in wanted):
             return None

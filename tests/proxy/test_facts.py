@@ -120,6 +120,7 @@ def real(tmp_path: Path, upstream: Upstream, private_upstream: Upstream) -> Iter
     cluster = Kubernetes().start()
     kubeconfig = ["--kubeconfig", str(cluster.kubeconfig(tmp_path / "kubeconfig"))]
     running = shield(tmp_path / "shield", *plain, *kubeconfig, "--freshness", "0.2").start()
+    running.get("/v2/")  # it listens before it can answer
     yield Real(running, upstream, private_upstream, cluster)
     running.stop()
     cluster.stop()

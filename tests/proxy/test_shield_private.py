@@ -1,5 +1,6 @@
 """The shield's private half before real registries: what a credential brought is given only to who could get it."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -16,11 +17,12 @@ from registry.blobs import BlobFolder
 from registry.client import Client
 from registry.credentials import Credentials, DockerConfig
 from registry.digest import Digest
-from registry.errors import NotFound, RegistryError, Unauthorized
+from registry.errors import NotFound, RegistryError, Unauthorized, Unreachable
 from registry.reference import Reference
 from tests.rig import faulty, reader
 from tests.rig.faulty import Relay
 from tests.rig.images import BuiltImage, image
+from tests.rig.processes import wait_until
 from tests.rig.upstream import Upstream
 
 BUILT: BuiltImage = image("hidden", layers=1, layer_size=100_000)
@@ -33,6 +35,7 @@ class Secrets:
 
     by_repository: dict[str, dict[Secret, DockerConfig]] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
+    synced: bool = True
 
     def add(self, repository: str, secret: Secret, user: str, password: str) -> None:
         host = repository.partition("/")[0]
@@ -197,6 +200,24 @@ def test_secrets_that_are_of_no_use_are_named_and_are_the_reason(world: World, u
     refused = world.refused(name, "1")
     assert isinstance(refused, Unauthorized), "a 404 may hide what is private, and nobody was asked with a credential"
     assert str(refused).endswith("; Secret a/gone does not exist")
+
+
+def test_while_it_is_not_known_which_secrets_are_in_use_nothing_is_refused_and_no_proof_withdrawn(
+    world: World, own: str
+) -> None:
+    world.secrets.synced = False
+    with pytest.raises(Unreachable, match="does not know yet"):
+        world.get(own, "1")
+    image_ = Reference.parse(f"{own}:1")
+    wait_until(lambda: world.shield.access(image_) == "private", "strangers are refused")
+    secrets, world.secrets.by_repository = world.secrets.by_repository, {}
+    for _ in range(20):
+        assert world.shield.facts(image_)["access"] is None
+        time.sleep(0.02)
+    world.secrets.by_repository, world.secrets.synced = secrets, True
+    proven = {"visibility": "private", "secrets": [{"namespace": "a", "secret": "regcred"}]}
+    wait_until(lambda: world.shield.facts(image_)["access"] == proven, "the secret is proven")
+    assert world.get(own, "1") == BUILT.raw
 
 
 def test_a_shield_without_secrets_has_nothing_private(tmp_path: Path, upstream: Upstream) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 _IMAGES = "/apis/kuik.dev/v1alpha1/cachedimages"
+_CACHES = "/apis/kuik.dev/v1alpha1/imagecaches"
 _SECRET = re.compile(r"/api/v1/namespaces/([^/]+)/secrets/([^/]+)")
 _KUBECONFIG = """\
 apiVersion: v1
@@ -97,8 +98,9 @@ class Kubernetes:
 
     def answer(self, path: str) -> tuple[int, dict[str, Any]]:
         """Status and document for a GET that is no watch."""
-        if path == _IMAGES:
-            return 200, {"items": list(self._images.values()), "metadata": {"resourceVersion": str(self._version)}}
+        if path in (_IMAGES, _CACHES):
+            items = list(self._images.values()) if path == _IMAGES else []
+            return 200, {"items": items, "metadata": {"resourceVersion": str(self._version)}}
         found = _SECRET.fullmatch(path)
         name = f"{found[1]}/{found[2]}" if found else ""
         self.reads.append(name)
@@ -108,17 +110,18 @@ class Kubernetes:
             return 404, {"kind": "Status", "message": f'secrets "{name}" not found'}
         return 200, self._secrets[name]
 
-    def follow(self, version: int, write: Callable[[bytes], None], seconds: float) -> None:
-        """Say what happens after `version`, for so long."""
+    def follow(self, path: str, version: int, write: Callable[[bytes], None], seconds: float) -> None:
+        """Say what happens after `version`, for so long; there are no ImageCaches."""
         with self._changed:
             told = [version]
-            while self._changed.wait_for(lambda: self.away or self._after(told[-1]), seconds) and not self.away:
-                for event in self._after(told[-1]):
+            while self._changed.wait_for(lambda: self.away or self._after(path, told[-1]), seconds) and not self.away:
+                for event in self._after(path, told[-1]):
                     told.append(int(event["object"]["metadata"]["resourceVersion"]))
                     write(json.dumps(event).encode() + b"\n")
 
-    def _after(self, version: int) -> list[dict[str, Any]]:
-        return [one for one in self._events if int(one["object"]["metadata"]["resourceVersion"]) > version]
+    def _after(self, path: str, version: int) -> list[dict[str, Any]]:
+        events = self._events if path == _IMAGES else []
+        return [one for one in events if int(one["object"]["metadata"]["resourceVersion"]) > version]
 
 
 def _handler(double: Kubernetes) -> type[BaseHTTPRequestHandler]:
@@ -136,7 +139,9 @@ def _handler(double: Kubernetes) -> type[BaseHTTPRequestHandler]:
                 self.send_header("Transfer-Encoding", "chunked")
                 self.end_headers()
                 with contextlib.suppress(OSError):
-                    double.follow(int(query["resourceVersion"]), self._write, float(query["timeoutSeconds"]))
+                    double.follow(
+                        parts.path, int(query["resourceVersion"]), self._write, float(query["timeoutSeconds"])
+                    )
                 self.close_connection = True
                 return
             status, document = double.answer(parts.path)
