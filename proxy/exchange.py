@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 from proxy.account import Account, log
 from proxy.conditions import Conditions
 from proxy.errors import MethodRefused, NameUnknown, RangeNotSatisfiable, document, told_status
+from proxy.outlet import splices
 from proxy.path import Kind, parse, shown
 from proxy.record import SILENT, Recorder
 from proxy.sources.message import API, Answer, Request
@@ -137,7 +138,8 @@ def _unforeseen(error: Exception) -> Response:
 def _client() -> socket.socket | None:
     """The client's own socket, where gunicorn shows it and bytes go into it as they are."""
     found = http.environ.get("gunicorn.socket")
-    return found if type(found) is socket.socket and http.environ.get("HTTP_VERSION") != "2" else None
+    plain = type(found) is socket.socket and http.environ.get("HTTP_VERSION") != "2"
+    return found if plain and splices() else None
 
 
 def _other_path(error: HTTPException) -> Response:

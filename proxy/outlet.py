@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 from registry.errors import Unreachable
 from registry.response import Direct, TimedOut, TooSlow
@@ -105,6 +106,20 @@ class Outlet:
                 count -= os.splice(out, self._client.fileno(), count, flags=flags)
             except OSError as error:
                 raise ClientLeft from error
+
+
+@cache
+def splices() -> bool:
+    """Whether this system moves bytes from one TCP socket to another by splice; some sandboxes do not."""
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as near:
+            far, _ = server.accept()
+            with far, PIPES.one() as (out, into):
+                near.sendall(b"x")
+                moved = os.splice(far.fileno(), into, 1)
+                return bool(moved and os.splice(out, far.fileno(), moved) and near.recv(1))
+    except OSError:
+        return False
 
 
 class Watch:

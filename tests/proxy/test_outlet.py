@@ -1,5 +1,6 @@
 """Bytes that pass Python by: counted exactly, whoever breaks off, and the connection is used again."""
 
+import errno
 import socket
 import threading
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.outlet import ClientLeft, Outlet
+from proxy.outlet import ClientLeft, Outlet, splices
 from registry.errors import Unreachable
 from registry.response import Response, TimedOut
 from registry.transport import NO_RETRIES, HostSettings, Timeouts, Transport
@@ -127,3 +128,15 @@ def test_over_tls_the_socket_has_other_bytes(tmp_path: Path) -> None:
         response, _ = begun(Transport(lambda _: settings, retries=NO_RETRIES), relay)
         assert response.direct() is None
         response.close()
+
+
+def test_a_system_without_splice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert splices()
+    splices.cache_clear()
+
+    def none(*_: object) -> int:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr("os.splice", none)
+    assert not splices()
+    splices.cache_clear()
