@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from proxy.shield.freshness import DEFAULT_FRESHNESS, UNHEARD, TagState, Verdict, failed, heard
 from proxy.shield.lately import ABSENCE, Lately
+from proxy.shield.processes import Processes
 from proxy.shield.shares import Everybodys, Shares
 from proxy.shield.singleflight import SingleFlight
 from proxy.shield.spool import Spool, read_all
@@ -35,6 +36,7 @@ class SpooledManifests:
         self._shares = shares
         self._client = client
         self._spool = spool
+        self._turns = Processes(spool.folder.with_name(f"{spool.folder.name}.turns"))
         self._freshness = freshness
         self._clock = clock
         self._tags: OrderedDict[Reference, TagState] = OrderedDict()
@@ -64,7 +66,7 @@ class SpooledManifests:
         if kept:
             return kept, True
         self._absent.check(reference)
-        return self._getting.do(reference, lambda: self._get(reference)), False
+        return self._getting.do(reference, lambda: self._get_once(reference)), False
 
     @property
     def stale(self) -> int:
@@ -99,17 +101,29 @@ class SpooledManifests:
         if before.verdict(self._clock()) is not Verdict.ASK:  # somebody asked in between
             return before
         try:
-            if with_manifest and before.descriptor is None:
-                found = self._get(reference).descriptor
-            else:
-                found = self._client.head(reference)
-                self._shares.told(reference.with_digest(found.digest))
+            found = self._found(reference, with_manifest=with_manifest and before.descriptor is None)
         except RegistryError as error:
             state = self._remember(reference, failed(before, error, self._clock()))
             if state is UNHEARD:
                 raise
             return state
         return self._remember(reference, heard(found, self._clock(), self._freshness()))
+
+    def _found(self, reference: Reference, *, with_manifest: bool) -> Descriptor:
+        """Where a tag points, and with it the manifest, unless another process over the same spool has just got it."""
+        with self._turns.turn(str(reference)) as waited:
+            if with_manifest and not waited:
+                return self._get(reference).descriptor
+            found = self._client.head(reference)
+        self._shares.told(reference.with_digest(found.digest))
+        return found
+
+    def _get_once(self, reference: Reference) -> Manifest:
+        """The manifest of a digest, which another process over the same spool may be getting now, or have got."""
+        with self._turns.turn(str(reference.digest)):
+            if reference.digest:
+                self._spool.settled(reference.digest)
+            return self._kept(reference) or self._get(reference)
 
     def _get(self, reference: Reference) -> Manifest:
         try:

@@ -1,5 +1,6 @@
 """Two shields over one spool folder, as in the overlap of an upgrade: one fetch for both, whoever of them dies."""
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.shield.processes import Processes
 from proxy.shield.spool import LOOK_AGAIN, Spool
 from registry.blobs import BlobFolder
 from registry.digest import Digest
@@ -102,3 +104,39 @@ def test_what_one_process_wrote_counts_for_the_other_too(tmp_path: Path) -> None
     file.close()
     other.put(Digest.of(c), c)
     assert set(BlobFolder(tmp_path / "spool").digests()) == {Digest.of(a), Digest.of(c)}
+
+
+def users_of(folder: Path) -> set[str]:
+    """The processes that have a file of a folder's turns open."""
+    found = set()
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if str(link.readlink()).startswith(f"{folder}/") and ".turns/" in str(link.readlink()):
+                found.add(link.parts[2])
+    return found
+
+
+def test_manifests_cost_one_fetch_for_both_too(relay: Relay, shields: list[Component], tmp_path: Path) -> None:
+    """By tag and by digest, though neither process can see that the other has asked."""
+    go_on = threading.Event()
+    relay.rule(faulty.hold(go_on), method="GET", path="/manifests/", times=None)
+    base, turns = f"/v2/{relay.host.replace(':', '__')}/team/app/manifests", tmp_path / "shared" / "spool"
+    for target in ("1", str(BUILT.digest)):
+        relay.requests.clear()
+        go_on.clear()
+        with ThreadPoolExecutor(8) as pool:
+            pulls = [pool.submit(shields[at % 2].get, f"{base}/{target}", TOKEN_SHOWN) for at in range(8)]
+            if target == "1":
+                wait_until(lambda: len(users_of(turns)) == 2, "one process asks, and the other waits")
+            go_on.set()
+            assert [one.result(30).body == BUILT.raw for one in pulls] == [True] * 8
+        assert relay.count("GET", "/manifests/") == (target == "1")
+
+
+def test_who_waits_for_a_process_that_hangs_goes_on_by_itself(tmp_path: Path) -> None:
+    one, other = Processes(tmp_path / "turns"), Processes(tmp_path / "turns", patience=0.1)
+    with one.turn("key") as waited, other.turn("key") as in_vain, other.turn("another") as alone:
+        assert (waited, in_vain, alone) == (False, True, False)
+    (tmp_path / "file").write_text("no folder")
+    with Processes(tmp_path / "file" / "turns").turn("key") as waited:
+        assert not waited
