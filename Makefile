@@ -28,7 +28,7 @@ test-cluster: .venv/.dev ## the tests on a real API server, built once into a ca
 	$(BIN)/pytest -q tests/cluster $(PYTEST_ARGS)
 
 test-dataplane: .venv/.dev ## the data plane on real registries, S3 and containerd (which needs root), built once into a cache
-	tests/rig/build registry s3 conformance containerd
+	tests/rig/build registry s3 conformance containerd crictl
 	$(BIN)/pytest -q tests/dataplane $(PYTEST_ARGS)
 
 scale: .venv/.dev ## 3,000 pods and 600 images on a real API server, then churn that must write nothing: make scale [NAMESPACES=200] [PODS=3000] [IMAGES=600]

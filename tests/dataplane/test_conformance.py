@@ -51,6 +51,7 @@ def test_pulls_of_what_is_cached(running: Plane, source: Distribution, tmp_path:
     assert worse(direct, through) == {}
 
 
+@pytest.mark.timeout(300)  # two runs of the suite
 @pytest.mark.parametrize("running", ["folder"], indirect=True)  # the storage is not what this is about
 def test_pulls_of_what_was_pushed_upstream_just_before(running: Plane, source: Distribution, tmp_path: Path) -> None:
     """The suite writes its own images, odd ones among them, to upstream, and finds them through the proxy."""

@@ -1,9 +1,12 @@
-"""A real containerd with folders and sockets of its own, asked by its own `ctr`. It needs root, and leaves nothing.
+"""A real containerd with folders and sockets of its own, asked by its own `ctr`, or as kubelet asks it, by `crictl`.
+
+It needs root, and leaves nothing.
 
 Debian's is 1.6; the one that `tests/rig/build` made is 2. Images are pulled and unpacked by the native snapshotter,
 which mounts nothing for longer than it takes.
 """
 
+import json
 import shutil
 import subprocess
 import tempfile
@@ -12,32 +15,55 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.rig.built import cache
+from tests.rig.built import cache, program
 from tests.rig.processes import find, stop, wait_until
 
 VERSIONS = ("1.6", "2.1")
 _CONFIG = """\
 version = 2
-root = "{folder}/root"
-state = "{folder}/state"
 disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"]
-[grpc]
-  address = "{folder}/c.sock"
-[ttrpc]
-  address = "{folder}/t.sock"
 [plugins."io.containerd.metadata.v1.bolt"]
   content_sharing_policy = "isolated"
 [[plugins."io.containerd.transfer.v1.local".unpack_config]]
   platform = "linux/amd64"
   snapshotter = "native"
 """
+_FOR_KUBELET = {
+    "1.6": """\
+version = 2
+[plugins."io.containerd.grpc.v1.cri".containerd]
+  snapshotter = "native"
+[plugins."io.containerd.grpc.v1.cri".registry]
+  config_path = "{folder}/certs.d"
+""",
+    "2.1": """\
+version = 3
+[plugins."io.containerd.cri.v1.images"]
+  snapshotter = "native"
+[plugins."io.containerd.cri.v1.images".registry]
+  config_path = "{folder}/certs.d"
+[[plugins."io.containerd.transfer.v1.local".unpack_config]]
+  platform = "linux/amd64"
+  snapshotter = "native"
+""",
+}
+_PLACES = """\
+[grpc]
+  address = "{folder}/c.sock"
+[ttrpc]
+  address = "{folder}/t.sock"
+"""
 
 
 @dataclass
 class Containerd:
-    """`hosts` is the folder of hosts.toml files that its pulls look into. Each pull knows nothing of those before."""
+    """`hosts` is the folder of hosts.toml files that its pulls look into.
+
+    Each `pull` knows nothing of those before. With `for_kubelet` it serves the CRI, by which kubelet pulls.
+    """
 
     version: str
+    for_kubelet: bool = False
     pulls: int = 0
     folder: Path = field(init=False)
     _process: "subprocess.Popen[bytes] | None" = None
@@ -46,13 +72,19 @@ class Containerd:
     def hosts(self) -> Path:
         return self.folder / "certs.d"
 
+    @property
+    def config(self) -> Path:
+        return self.folder / "config.toml"
+
     def __enter__(self) -> Self:
         self.folder = Path(tempfile.mkdtemp(prefix="kuik-"))  # a socket's path has room for 108 characters
         self.hosts.mkdir()
-        config = self.folder / "config.toml"
-        config.write_text(_CONFIG.format(folder=self.folder))
+        text = (_FOR_KUBELET[self.version] if self.for_kubelet else _CONFIG) + _PLACES
+        self.config.write_text(text.format(folder=self.folder))
+        places = ["--root", str(self.folder / "root"), "--state", str(self.folder / "state")]
         with (self.folder / "containerd.log").open("ab") as log:
-            self._process = subprocess.Popen([self._program("containerd"), "-c", str(config)], stdout=log, stderr=log)
+            command = [self._program("containerd"), "--config", str(self.config), *places]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             wait_until(lambda: self._ctr("version").returncode == 0, f"containerd {self.version} answers", 30)
         except AssertionError as error:
@@ -80,6 +112,21 @@ class Containerd:
         self.pulls += 1
         words = ("--hosts-dir", str(self.hosts), "--snapshotter", "native", *options)
         return self._ctr("images", "pull", *words, image)
+
+    def kubelet_pulls(self, image: str, *options: str) -> str:
+        """Pull an image by the CRI; its name with the digest, as a pod's status shows it, or what went wrong."""
+        endpoint = f"unix://{self.folder}/c.sock"
+        command = [program("crictl"), "--timeout", "50s", "--runtime-endpoint", endpoint, "--image-endpoint", endpoint]
+        done = subprocess.run(
+            [*command, "pull", *options, image], capture_output=True, text=True, timeout=60, check=False
+        )
+        if done.returncode != 0:
+            return done.stderr
+        shown = subprocess.run(
+            [*command, "inspecti", "--output", "json", image], capture_output=True, text=True, timeout=60, check=True
+        )
+        (name,) = json.loads(shown.stdout)["status"]["repoDigests"]
+        return str(name)
 
     def _ctr(self, *words: str) -> "subprocess.CompletedProcess[str]":
         command = [
