@@ -1,5 +1,6 @@
 """`python -m tests.cluster.scale`: kuik in a cluster of some size, on a real API server, and then churn."""
 
+import signal
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,6 +34,7 @@ def main(
 
     Ends with 1 where something does not hold, or does not come in time.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of every `finally`, so that no process is left
     size = Size(namespaces, pods, images)
     if size.workloads > pods:
         raise click.UsageError(f"{size.workloads} workloads need as many --pods at least")

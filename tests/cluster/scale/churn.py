@@ -36,8 +36,12 @@ class Churn:
         self._until(lambda: len(self._running()) == len(pods))
 
     def replicas(self) -> None:
-        """All Deployments and StatefulSets get a pod more, then every fifth none at all, then as many as before."""
-        found = [*self._list("Deployment"), *self._list("StatefulSet")]
+        """All Deployments and StatefulSets get a pod more, then every fifth none at all, then as many as before.
+
+        Without those that are stuck: where their pods go, nobody waits in vain any more, which is worth a write.
+        """
+        every = [*self._list("Deployment"), *self._list("StatefulSet")]
+        found = [one for one in every if not _stuck(one["spec"]["template"])]
         before = len(self._running())
 
         def scale(change: Callable[[int, int], int]) -> None:
@@ -45,8 +49,7 @@ class Churn:
             self.hands.each(lambda one: self.hands.patch(one[0], {"spec": {"replicas": one[1]}}), many)
 
         scale(lambda _, now: now + 1)
-        more = len([one for one in found if not _stuck(one["spec"]["template"])])
-        self._until(lambda: len(self._running()) == before + more)
+        self._until(lambda: len(self._running()) == before + len(found))
         scale(lambda at, now: now if at % 5 else 0)
         scale(lambda _, now: now)
         self._until(lambda: len(self._running()) == before)

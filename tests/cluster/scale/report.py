@@ -19,7 +19,7 @@ _KINDS = {
     "imagecaches/status": "cache status",
     "events": "events",
 }
-_WIDTH = 150
+_WIDTH = 180
 
 
 def show(scale: Scale, console: Console) -> None:
