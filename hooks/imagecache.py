@@ -187,6 +187,6 @@ def _no_certificate(authority: Known[str] | Absent | Unknown) -> str:
 def _rescue(usage: Usage, cached_images: Iterable[Object], jobs: Group, spec: Object, seen: Observation) -> Rescue:
     """Help who waits at a proxy always, and who waits upstream where the image is cached and pods are rewritten."""
     mode = OFF if spec.get("delivery") == MIRROR else _mode(spec)
-    cached = {_image(child) for child in cached_images} if mode in (ON, OPT_IN) else set()
+    cached = {_image(child) for child in cached_images} if usage.waits and mode in (ON, OPT_IN) else set()
     targets = [wait for wait in usage.waits if wait.name != DIRECT or wait.image in cached]
     return rescue(targets, jobs, mode, seen.settings, seen.now)
