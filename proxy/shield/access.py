@@ -8,19 +8,23 @@ from enum import StrEnum
 
 from proxy.shield.singleflight import SingleFlight
 from registry.client import Client
-from registry.errors import RegistryError, Unauthorized
+from registry.errors import NotFound, RegistryError, Unauthorized
 from registry.reference import Reference
 
-REMEMBER = {"public": 300.0, "private": 60.0, "unknown": 10.0}
+REMEMBER = {"public": 300.0, "private": 60.0, "absent": 10.0, "unknown": 10.0}
 """Seconds for which each answer is told again without asking."""
 _MOST = 10_000
 
 
 class Access(StrEnum):
-    """Who may pull: anybody, who has credentials, or that could not be found out."""
+    """Who may pull: anybody, who has credentials, or that could not be found out.
+
+    ABSENT is a 404, by which many registries hide what is private.
+    """
 
     PUBLIC = "public"
     PRIVATE = "private"
+    ABSENT = "absent"
     UNKNOWN = "unknown"
 
 
@@ -51,7 +55,9 @@ class AccessFacts:
             self._client.head(reference)
         except Unauthorized:
             access = Access.PRIVATE
-        except RegistryError:  # also 404: many registries hide so what is private
+        except NotFound:
+            access = Access.ABSENT
+        except RegistryError:
             access = Access.UNKNOWN
         else:
             access = Access.PUBLIC

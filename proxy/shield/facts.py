@@ -18,7 +18,8 @@ from registry.reference import Reference
 TOLD = 120.0
 """Seconds for which an answer that is due to be asked again is told on, while upstream is asked."""
 PUBLIC_FOR = 86_400.0
-"""Seconds for which a repository that anybody could pull from is taken for public where a tag of it is missing."""
+"""Seconds for which a repository that anybody could pull from is taken for public where a tag of it is missing, and not
+taken for private where strangers are refused and no secret opens it."""
 _LEARNERS = 4
 _MOST_WAITING = 1_000
 _MOST_PUBLIC = 10_000
@@ -59,7 +60,9 @@ class ImageFacts:
             self._learn(reference)
         if access is Access.PUBLIC:
             self._proven(reference.name, asked_from)
-        fresh = access is not Access.UNKNOWN and now < asked_from + TOLD
+        # A registry that refuses everybody for a while does not make private what was public a moment ago.
+        clear = access is Access.PUBLIC or (access is Access.PRIVATE and not self._is_public(reference.name, now))
+        fresh = clear and now < asked_from + TOLD
         said = _said(access, proven) if fresh or proven else None
         return {
             "access": said,

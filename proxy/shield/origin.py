@@ -132,7 +132,8 @@ class Shield:
 
     def access(self, reference: Reference) -> Access:
         """Whether anybody may pull the image; asked of upstream and remembered briefly."""
-        return self._access.of(reference)
+        found = self._access.of(reference)
+        return Access.UNKNOWN if found is Access.ABSENT else found
 
     def facts(self, reference: Reference) -> Mapping[str, Any]:
         """What is known of the image now; what is not is asked of upstream meanwhile. It never waits."""

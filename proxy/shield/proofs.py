@@ -90,8 +90,12 @@ class Proofs:
         )
 
     def learn(self, reference: Reference) -> None:
-        """Judge the secrets that are due, by a HEAD of this image with each; nothing where anybody may pull it."""
-        if self._access.of(reference) is Access.PUBLIC:
+        """Judge the secrets that are due, by a HEAD of this image with each.
+
+        Nothing where anybody may pull it, nor where strangers had no clear answer: a registry that is silent or counts
+        too many questions would make what is public look private to those who have a secret.
+        """
+        if self._access.of(reference) not in (Access.PRIVATE, Access.ABSENT):
             return
         wanted, verdicts, now = self._secrets.of(reference.name), self._verdicts(reference.name), self._clock()
         kept = {secret: verdict for secret, verdict in verdicts.items() if secret in wanted}
@@ -124,21 +128,28 @@ class Proofs:
             return False
         client = Client(self._transport, lambda _reference: credentials, anonymously=False)
         try:
-            return self._opens(client, reference) or opened_before
+            opens = self._opens(client, reference)
+            return opened_before if opens is False else opens
         except Unauthorized:
             return False
         except RegistryError:
             return None
 
-    def _opens(self, client: Client, reference: Reference) -> bool:
-        """False where there is no such image, nor a repository that lists its tags."""
+    def _opens(self, client: Client, reference: Reference) -> bool | None:
+        """False where there is no such image, nor a repository that lists its tags; None where it does to anybody."""
         try:
             with self._turns.guard(reference.host):
                 client.head(reference)
         except NotFound:
-            try:
-                with self._turns.guard(reference.host):
-                    client.tags(reference)
-            except (NotFound, Unauthorized, Unsupported):
-                return False
+            if self._lists(Client(self._transport), reference):
+                return None
+            return self._lists(client, reference)
+        return True
+
+    def _lists(self, client: Client, reference: Reference) -> bool:
+        try:
+            with self._turns.guard(reference.host):
+                client.tags(reference)
+        except (NotFound, Unauthorized, Unsupported):
+            return False
         return True

@@ -60,10 +60,19 @@ class Secrets:
 
 
 @dataclass
+class Clock:
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
 class World:
     shield: Shield
     secrets: Secrets
     folder: Path
+    clock: Clock
 
     def get(self, repository: str, target: str | Digest, *, private: bool = True, method: str = "GET") -> bytes:
         host, _, name = repository.partition("/")
@@ -86,7 +95,8 @@ def make(folder: Path, secrets: Secrets) -> World:
     public = Spool(BlobFolder(folder / "blobs"), 1 << 24)
     private = Spool(BlobFolder(folder / "private" / "blobs"), 1 << 24)
     opened = Opened(Client(transport, secrets.keyring), private, folder / "private" / "owners", secrets)
-    return World(Shield(Client(transport), public, Rules(lambda: 0), opened=opened), secrets, folder)
+    clock = Clock()
+    return World(Shield(Client(transport), public, Rules(lambda: 0), clock, opened=opened), secrets, folder, clock)
 
 
 @pytest.fixture
@@ -218,6 +228,79 @@ def test_while_it_is_not_known_which_secrets_are_in_use_nothing_is_refused_and_n
     proven = {"visibility": "private", "secrets": [{"namespace": "a", "secret": "regcred"}]}
     wait_until(lambda: world.shield.facts(image_)["access"] == proven, "the secret is proven")
     assert world.get(own, "1") == BUILT.raw
+
+
+def facts(world: World, name: str) -> object:
+    """What is said of the image once nothing more is learned of it."""
+    image_ = Reference.parse(name)
+    said = world.shield.facts(image_)["access"]
+    for _ in range(20):
+        time.sleep(0.03)
+        said = world.shield.facts(image_)["access"]
+    return said
+
+
+@pytest.fixture
+def open_(world: World, upstream: Upstream) -> Iterator[Relay]:
+    """A public repository whose users also have a secret, which the registry takes as it takes everything."""
+    upstream.push(BUILT, "team/open", "1")
+    upstream.push(image("stays"), "team/open", "2")
+    with Relay(upstream.host) as relay:
+        world.secrets.add(f"{relay.host}/team/open", ("a", "regcred"), "alice", "s3cret-enough")
+        yield relay
+
+
+def test_a_public_image_that_was_deleted_is_not_private_to_those_who_have_a_secret(
+    world: World, open_: Relay, upstream: Upstream
+) -> None:
+    upstream.delete_manifest("team/open", BUILT)
+    assert facts(world, f"{open_.host}/team/open:1") is None
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_registry_that_gives_strangers_no_clear_answer_makes_nothing_private(
+    world: World, open_: Relay, status: int
+) -> None:
+    """As Docker Hub: whoever asks gets a token, and strangers' tokens are used up sooner."""
+
+    def act(exchange: faulty.Exchange) -> None:
+        given = exchange.headers.get("Authorization", "")
+        if exchange.path.startswith("/token"):
+            fault = faulty.answer(200, b'{"token": "alice"}' if given else b'{"token": "nobody"}')
+        elif not given:
+            challenge = {"WWW-Authenticate": f'Bearer realm="{open_.url}/token"'}
+            fault = faulty.error(401, "UNAUTHORIZED", headers=challenge)
+        else:
+            fault = faulty.pass_on if given == "Bearer alice" else faulty.error(status, "TOOMANYREQUESTS")
+        fault(exchange)
+
+    open_.rule(act, times=None)
+    assert facts(world, f"{open_.host}/team/open:1") is None
+
+
+def test_what_was_public_is_private_once_a_secret_opens_it_and_not_because_all_are_refused(
+    world: World, open_: Relay
+) -> None:
+    name, public = f"{open_.host}/team/open:1", {"visibility": "public", "secrets": []}
+    wait_until(lambda: world.shield.facts(Reference.parse(name))["access"] == public, "it is public")
+    world.clock.now += 400
+    open_.rule(faulty.error(403, "DENIED"), path="/v2/team/", times=None)
+    assert facts(world, name) is None
+    open_.rules.clear()
+
+    def ask(exchange: faulty.Exchange) -> None:
+        header = {"WWW-Authenticate": 'Basic realm="r"'}
+        fault = (
+            faulty.pass_on
+            if exchange.headers.get("Authorization")
+            else faulty.error(401, "UNAUTHORIZED", headers=header)
+        )
+        fault(exchange)
+
+    open_.rule(ask, path="/v2/", times=None)
+    world.clock.now += 700
+    proven = {"visibility": "private", "secrets": [{"namespace": "a", "secret": "regcred"}]}
+    wait_until(lambda: world.shield.facts(Reference.parse(name))["access"] == proven, "the secret opens it")
 
 
 def test_a_shield_without_secrets_has_nothing_private(tmp_path: Path, upstream: Upstream) -> None:
