@@ -17,7 +17,7 @@ USER = "kuik"
 """The user that shows a token; distribution knows users and passwords, and the password is the token."""
 
 REALM = "kuik registry"
-_COST = 4  # The least there is: what is hashed is a random token, and each request costs one hash (4: 1 ms, 10: 60 ms).
+_COST = 4  # The least there is: what is hashed is a random token, and each request costs one hash.
 _LONGEST = 72
 _SHORTEST = 32
 
