@@ -18,7 +18,7 @@ from tests.rig.built import cache
 _SIZE = 255 * MIB
 _STREAMS = {1: 4, 8: 1, 16: 1}
 """Clients at once, and how often each of them reads the blob."""
-_REQUESTS = 300
+_REQUESTS, _FEWEST = 300, 20
 _REPOSITORY = "bench/node"
 DIRECT, PULL_THROUGH = "direct", "pull-through"
 
@@ -112,9 +112,10 @@ def _latencies(setting: Setting, node: Node) -> Iterator[Figure]:
     for kind, path in node.manifests.items():
         setting.say(f"node: manifests by {kind}")
         found: dict[str, list[list[float]]] = {name: [] for name in node.servers}
+        count = max(int(_REQUESTS * min(setting.scale * 5, 1)), _FEWEST)
         for _ in range(setting.rounds):
             for name, server in node.servers.items():
-                found[name].append(latencies(server.host, path, _REQUESTS))
+                found[name].append(latencies(server.host, path, count))
         for share, called in ((0.5, "p50"), (0.99, "p99")):
             values = {name: tuple(percentile(one, share) for one in rounds) for name, rounds in found.items()}
             for peer in (DIRECT, NGINX, PULL_THROUGH):

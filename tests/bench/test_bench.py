@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from bench import link
 from bench.figures import MORE, Figure, growth, percentile
 from tests.rig.processes import find
 
-FIGURES = {"copy": 6, "herd": 4, "warm": 13, "stages": 20, "admission": 3}
+FIGURES = {"copy": 6, "herd": 4, "warm": 13, "node": 49 if link.possible() else 31, "stages": 20, "admission": 3}
 """How many things each benchmark measures."""
 
 
@@ -45,11 +46,11 @@ def bench(*words: str, path: Path | None = None) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.needs("docker-registry", "skopeo")
+@pytest.mark.needs("docker-registry", "skopeo", "nginx", "tc")
 def test_every_benchmark_runs_and_prints_its_ratios() -> None:
     results = bench()
     assert {name: len(result["figures"]) for name, result in results.items()} == FIGURES
-    for name in ("copy", "herd", "warm"):
+    for name in ("copy", "herd", "warm", "node"):
         assert results[name]["missing"] == []
         timed = [figure for figure in results[name]["figures"] if "CPU" not in figure["what"]]  # next to nothing is 0 s
         assert all(figure["ours"] > 0 and figure["ratio"] is not None for figure in timed), name
@@ -68,7 +69,7 @@ def test_a_peer_that_is_missing_is_named_and_kuik_is_measured_alone(tmp_path: Pa
 def test_what_cannot_be_measured_without_a_program_says_so(tmp_path: Path) -> None:
     results = bench(path=tmp_path)
     assert results["copy"]["missing"] == ["docker-registry", "skopeo"]
-    for name in ("copy", "herd", "warm"):
+    for name in ("copy", "herd", "warm", "node"):
         assert results[name]["figures"] == []
         assert "docker-registry" in results[name]["missing"]
     assert len(results["stages"]["figures"]) == FIGURES["stages"]
