@@ -2,12 +2,13 @@
 
 from flask import Flask
 
-from proxy.capabilities import Keys, check, no_keys
+from proxy.capabilities import Keys, check, discreet, no_keys
 from proxy.chain import Chain
 from proxy.exchange import serve_v2
 from proxy.quick import Quick
 from proxy.record import SILENT, Recorder
 from proxy.sources.message import Answer, Request
+from registry.errors import NotFound, Unauthorized
 
 
 def create_app(chain: Chain, keys: Keys = no_keys, recorder: Recorder = SILENT) -> Flask:
@@ -19,7 +20,10 @@ def create_app(chain: Chain, keys: Keys = no_keys, recorder: Recorder = SILENT) 
 
     def fetch(request: Request) -> Answer:
         check(request.route, keys)
-        return chain.fetch(request)
+        try:
+            return chain.fetch(request)
+        except (Unauthorized, NotFound) as error:
+            raise discreet(error, request.route) from error
 
     def remembered(request: Request) -> Answer | None:
         check(request.route, keys)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from proxy.path import Route
 from registry.capability import opens
-from registry.errors import NotFound
+from registry.errors import NotFound, RegistryError
 
 NAMES = ("current", "previous")
 """The keys of Secret kuik-capability, and so the files of its volume: while a key is changed, both are good."""
@@ -78,3 +78,14 @@ def check(route: Route, keys: Keys) -> None:
         return
     if not route.capability or not opens(route.capability, route.reference, keys()):
         raise NotFound("there is no such image here")
+
+
+def discreet(error: RegistryError, route: Route) -> RegistryError:
+    """The refusal as a pod may read it: the shield's words name the pull secrets of all namespaces that use the image.
+
+    They are in the shield's log and in the message of the CachedImage.
+    """
+    if not route.private:
+        return error
+    told = "upstream has no such image" if isinstance(error, NotFound) else "no pull secret in use opens it upstream"
+    return type(error)(f"{route}: {told}; its CachedImage says more")

@@ -225,6 +225,11 @@ def test_secrets_that_cannot_be_used_are_named_in_the_copy_s_result(start: Calla
     assert result["reason"] == "Unauthorized"
     assert "Secret a/gone does not exist" in str(result["message"])
     assert "Secret b/closed cannot be read by kuik (403)" in str(result["message"])
+    for target in ("manifests/1", f"blobs/{BLOB}"):
+        told = world.proxy.get(world.path(world.private(own), target))
+        assert told.status == 401
+        assert b"no pull secret in use opens it upstream" in told.body
+        assert not [name for name in (b"b/closed", b"a/gone") if name in told.body], "pods of one learn of no other's"
 
 
 def test_proofs_are_of_repositories_and_secrets_and_go_with_their_use(start: Callable[..., World]) -> None:
