@@ -17,7 +17,7 @@ def test_churn_writes_nothing(tmp_path: Path) -> None:
     with started(tmp_path) as (plane, hooks):
         real = metacontroller.binary() is not None
         caller = Metacontroller(plane, hooks) if real else Loop(plane, hooks)
-        scale = Scale(plane, hooks, caller, size, print, patience=90)
+        scale = Scale(plane, hooks, caller, size, print, patience=90, quiet=2)
         phases = {phase.name: phase for phase in scale.run()}
     made = phases["making the cluster"].writes + phases["all CachedImages, from the last pod on"].writes
     copied = phases["all copied, and at rest"].writes

@@ -91,9 +91,11 @@ class Churn:
         return [pod for pod in self._list("Pod") if pod["status"]["phase"] == "Running" and not _stuck(pod)]
 
     def _running(self) -> list[Object]:
-        """The metadata of these pods."""
+        """The metadata of these pods. Those that are to end are gone with that, as kubelet would see to."""
         found = self.hands.metadata("api/v1/pods?fieldSelector=status.phase%3DRunning")
-        return [{**pod, "kind": "Pod"} for pod in found if not _stuck(pod)]
+        pods = [{**pod, "kind": "Pod"} for pod in found if not _stuck(pod)]
+        self.hands.each(self.hands.delete, (pod for pod in pods if "deletionTimestamp" in pod["metadata"]))
+        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
     def _ended(self, job: Object) -> bool:
         meta = job["metadata"]

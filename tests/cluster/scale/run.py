@@ -21,7 +21,6 @@ from tests.scenarios.cluster import JOBS
 
 OURS = ("imageinventories", "cachedimages", "cachedimages/status", "jobs")
 _CALL = re.compile(r": synced (\w+) in ([0-9.]+) ms, asked with (\d+) bytes")
-_QUIET = 4.0
 _CACHED = "apis/kuik.dev/v1alpha1/cachedimages"
 
 
@@ -56,6 +55,8 @@ class Scale:
     say: Callable[[str], None]
     patience: float = 300.0
     """Seconds that each step may take at most."""
+    quiet: float = 4.0
+    """Seconds without a write and without a call after which all is at rest."""
     phases: list[Phase] = field(default_factory=list)
     memory: int | None = None
     """The driver's at its highest, in bytes."""
@@ -156,7 +157,7 @@ class Scale:
         """Until kuik has written nothing, and has not been asked, for a while."""
         seen, since = (self._writes.read(), self.hooks.log.stat().st_size), time.monotonic()
         deadline = since + self.patience
-        while time.monotonic() - since < _QUIET and time.monotonic() < deadline:
+        while time.monotonic() - since < self.quiet and time.monotonic() < deadline:
             time.sleep(0.5)
             now = (self._writes.read(), self.hooks.log.stat().st_size)
             if now != seen:
