@@ -23,6 +23,8 @@ taken for private where strangers are refused and no secret opens it."""
 _LEARNERS = 4
 _MOST_WAITING = 1_000
 _MOST_PUBLIC = 10_000
+_MOST_SECRETS = 1_000
+"""Proofs that are told of one image: as many as a CachedImage's status holds."""
 
 
 class ImageFacts:
@@ -136,5 +138,5 @@ def _said(access: Access, proven: Sequence[Secret] | None) -> Mapping[str, Any] 
         return {"visibility": "public", "secrets": []}
     if proven is None:
         return None
-    secrets = [{"namespace": namespace, "secret": name} for namespace, name in proven]
+    secrets = [{"namespace": namespace, "secret": name} for namespace, name in proven[:_MOST_SECRETS]]
     return {"visibility": "private", "secrets": secrets}

@@ -6,12 +6,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Protocol
 
 from proxy.shield.access import Access, AccessFacts
 from proxy.shield.limits import Turns
 from proxy.shield.pull_secrets import Held, Secret
 from registry.client import Client
+from registry.credentials import Credentials
 from registry.errors import NotFound, RegistryError, Unauthorized, Unsupported
 from registry.reference import Reference
 from registry.transport import Transport
@@ -99,11 +101,15 @@ class Proofs:
             return
         wanted, verdicts, now = self._secrets.of(reference.name), self._verdicts(reference.name), self._clock()
         kept = {secret: verdict for secret, verdict in verdicts.items() if secret in wanted}
+        answers: dict[Sequence[Credentials], _Answer] = {}  # many namespaces have copies of one secret
         for secret in wanted:
             held, before = self._secrets.held(secret), kept.get(secret)
-            if before and not before.due(held, now):
+            if not held.judged or (before and not before.due(held, now)):
                 continue
-            opens = self._judge(reference, held, opened_before=before is not None and before.opens)
+            credentials = held.config.match(reference.host, reference.repository) if held.config else ()
+            if credentials not in answers:
+                answers[credentials] = self._ask(reference, credentials) if credentials else _Answer.REFUSED
+            opens = _opens(answers[credentials], before)
             if opens is not None:
                 kept[secret] = Verdict(opens, self._clock(), held.version)
         with self._lock:
@@ -116,35 +122,27 @@ class Proofs:
         with self._lock:
             return self._known.get(repository, {})
 
-    def _judge(self, reference: Reference, held: Held, *, opened_before: bool) -> bool | None:
-        """Whether the secret opens the repository; None where nobody can say now, and so nothing changes.
-
-        An image that was deleted is no reason to withdraw a proof: then the cache is needed most.
-        """
-        if not held.judged:
-            return None
-        credentials = held.config.match(reference.host, reference.repository) if held.config else ()
-        if not credentials:
-            return False
+    def _ask(self, reference: Reference, credentials: Sequence[Credentials]) -> "_Answer":
         client = Client(self._transport, lambda _reference: credentials, anonymously=False)
-        try:
-            opens = self._opens(client, reference)
-            return opened_before if opens is False else opens
-        except Unauthorized:
-            return False
-        except RegistryError:
-            return None
-
-    def _opens(self, client: Client, reference: Reference) -> bool | None:
-        """False where there is no such image, nor a repository that lists its tags; None where it does to anybody."""
         try:
             with self._turns.guard(reference.host):
                 client.head(reference)
         except NotFound:
+            return self._without_image(client, reference)
+        except Unauthorized:
+            return _Answer.REFUSED
+        except RegistryError:
+            return _Answer.UNCLEAR
+        return _Answer.OPENS
+
+    def _without_image(self, client: Client, reference: Reference) -> "_Answer":
+        """The image is not there: whether its repository is, and for whom, its list of tags tells."""
+        try:
             if self._lists(Client(self._transport), reference):
-                return None
-            return self._lists(client, reference)
-        return True
+                return _Answer.UNCLEAR
+            return _Answer.OPENS if self._lists(client, reference) else _Answer.ABSENT
+        except RegistryError:
+            return _Answer.UNCLEAR
 
     def _lists(self, client: Client, reference: Reference) -> bool:
         try:
@@ -153,3 +151,24 @@ class Proofs:
         except (NotFound, Unauthorized, Unsupported):
             return False
         return True
+
+
+class _Answer(Enum):
+    """What a registry said to one secret's credentials."""
+
+    OPENS = auto()
+    REFUSED = auto()
+    ABSENT = auto()
+    UNCLEAR = auto()
+
+
+def _opens(answer: _Answer, before: Verdict | None) -> bool | None:
+    """Whether the secret opens the repository; None where nobody can say now, and so nothing changes.
+
+    An image that was deleted is no reason to withdraw a proof: then the cache is needed most.
+    """
+    if answer is _Answer.UNCLEAR:
+        return None
+    if answer is _Answer.ABSENT:
+        return before is not None and before.opens
+    return answer is _Answer.OPENS

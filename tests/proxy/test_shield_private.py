@@ -303,6 +303,24 @@ def test_what_was_public_is_private_once_a_secret_opens_it_and_not_because_all_a
     wait_until(lambda: world.shield.facts(Reference.parse(name))["access"] == proven, "the secret opens it")
 
 
+def test_no_more_proofs_are_told_than_a_status_holds_and_copies_of_a_secret_are_one_question(
+    world: World, own: str, private_upstream: Upstream
+) -> None:
+    for number in range(1_003):
+        world.secrets.by_repository[own][f"n{number:04}", "empty"] = DockerConfig()
+    world.secrets.by_repository[own] |= {
+        (f"z{n:04}", "same"): world.secrets.by_repository[own]["a", "regcred"] for n in range(1_001)
+    }
+    image_ = Reference.parse(f"{own}:1")
+
+    def told() -> bool:
+        said = world.shield.facts(image_)["access"]
+        return said is not None and len(said["secrets"]) == 1_000
+
+    wait_until(told, "all are judged", 100)
+    assert private_upstream.count("HEAD", "/manifests/") < 5
+
+
 def test_a_shield_without_secrets_has_nothing_private(tmp_path: Path, upstream: Upstream) -> None:
     upstream.push(BUILT, "team/open", "1")
     shield = Shield(reader.client(), Spool(BlobFolder(tmp_path / "spool"), 1 << 20))

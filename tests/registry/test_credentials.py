@@ -273,6 +273,27 @@ def test_any_document_is_read_or_refused(document: Any) -> None:
         read.match("r.io", "a/b")
 
 
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+)
+
+
+@given(
+    st.sampled_from(["kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg"]),
+    anything | st.builds(lambda inner: {"auths": inner, "r.io": inner}, anything),
+)
+def test_any_secret_is_read_or_refused(kind: str, document: Any) -> None:
+    encoded = base64.b64encode(json.dumps(document).encode()).decode()
+    for data in (document, {f".{kind.partition('/')[2]}": encoded}, {f".{kind.partition('/')[2]}": document}):
+        try:
+            read = DockerConfig.of_secret({"type": kind, "data": data})
+        except InvalidDockerConfig as error:
+            assert str(error)  # noqa: PT017  both outcomes are right; one must hold
+        else:
+            read.match("r.io", "a/b")
+
+
 def test_secrets_do_not_show() -> None:
     shown = repr(config("r.io")) + str(Credentials("u", "p-word", "i-token", "r-token"))
     assert "pass:" not in shown
