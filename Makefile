@@ -8,7 +8,7 @@ NAMESPACES ?= 200
 PODS ?= 3000
 IMAGES ?= 600
 
-.PHONY: help demo run test test-cluster test-dataplane scale check bench format clean
+.PHONY: help demo run test test-cluster test-dataplane faults chaos scale check bench format clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -34,6 +34,14 @@ test-dataplane: .venv/.dev ## the data plane on real registries, S3 and containe
 scale: .venv/.dev ## 3,000 pods and 600 images on a real API server, then churn that must write nothing: make scale [NAMESPACES=200] [PODS=3000] [IMAGES=600]
 	tests/rig/build control-plane
 	$(BIN)/python -m tests.cluster.scale --namespaces $(NAMESPACES) --pods $(PODS) --images $(IMAGES) $(SCALE_ARGS)
+
+faults: .venv/.dev ## every fault on every link of the data plane, written into docs/faults.md (needs root)
+	tests/rig/build registry
+	KUIK_WRITE_PAGES=1 $(BIN)/pytest -q tests/dataplane/test_faults.py $(PYTEST_ARGS)
+
+chaos: .venv/.dev ## 1,000 pulls of 200 images by 50 clients while every process is killed in turn
+	tests/rig/build registry
+	$(BIN)/python -m tests.dataplane.chaos
 
 check: .venv/.dev ## ruff, mypy --strict, the import law
 	$(BIN)/ruff format --check .

@@ -47,9 +47,9 @@ class Search:
         if digest is None or answer.size is None or answer.span:
             return replace(answer, body=continued)
         if doubted:
-            return replace(
-                answer, body=Hashed(continued, digest, answer.size, lambda error: self._judged(digest, error))
-            )
+            hashed = Hashed(continued, digest, answer.size, lambda error: self._judged(digest, error))
+            hashed.begin()
+            return replace(answer, body=hashed)
         served = Watched(continued, answer.size, lambda: self._chain.suspicion.served(digest, self._givers))
         return replace(answer, body=served)
 

@@ -136,20 +136,40 @@ class Watched:
 
 
 class Hashed:
-    """A whole blob on its way, whose last piece comes only after it is proven; tells `judged` what was found."""
+    """A whole blob on its way, whose last piece comes only after it is proven; tells `judged` what was found.
+
+    `begin()` it first: a small one that is damaged is then refused, and its client told why.
+    """
 
     def __init__(self, body: Body, digest: Digest, size: int, judged: Callable[[Corrupt | None], None]) -> None:
         self._body = body
         self._pieces = verified(body, digest, size)
         self._judged = judged
+        self._first: bytes | None = None
+
+    def begin(self) -> None:
+        """Have the first piece at hand; raises RegistryError, after closing the body."""
+        try:
+            self._first = self._next()
+        except RegistryError:
+            self.close()
+            raise
 
     def __iter__(self) -> Iterator[bytes]:
+        piece, self._first = self._first, None
+        while piece is not None:
+            yield piece
+            piece = self._next()
+
+    def _next(self) -> bytes | None:
         try:
-            yield from self._pieces
+            piece = next(self._pieces, None)
         except Corrupt as error:
             self._judged(error)
             raise
-        self._judged(None)
+        if piece is None:
+            self._judged(None)
+        return piece
 
     def close(self) -> None:
         self._body.close()

@@ -58,30 +58,12 @@ def matrix(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> It
         yield {(fault.name, place): cells for (fault, place), cells in zip(todo, held, strict=True)}
 
 
-KNOWN = {
-    "black hole: packets are dropped": "a source that is silent on a connection that is open is waited for",
-    "connections are accepted, requests never answered": "a silent source is waited for",
-    "wrong bytes in blobs": "what came damaged is not had from another source at the retry",
-    "truncated blobs": "a copy of another size than its manifest says is passed on",
-    "1 KB/s": "a slow source is not left for another",
-}
-"""What is being mended."""
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        pytest.param(row, marks=pytest.mark.xfail(strict=True, reason=KNOWN[row.name]) if row.name in KNOWN else ())
-        for row in ROWS
-    ],
-    ids=lambda fault: fault.name,
-)
+@pytest.mark.parametrize("fault", ROWS, ids=lambda fault: fault.name)
 def test_no_pull_is_worse_than_a_direct_one(matrix: Matrix, fault: Fault) -> None:
     cells = [cell for place in fault.places for cell in matrix[fault.name, place]]
     assert not [cell for cell in cells if cell.is_worse]
 
 
-@pytest.mark.skipif(not PAGE.exists(), reason="not written before the matrix is good")
 def test_the_page_shows_what_happened(matrix: Matrix) -> None:
     """Written anew where KUIK_WRITE_PAGES is set (`make faults`), else compared, without the seconds."""
     text = page(cell for cells in matrix.values() for cell in cells)

@@ -32,6 +32,7 @@ class Source:
     content: bytes = BLOB
     asked: list[Request] = field(default_factory=list)
     missing: bool = False
+    piece: int = 100
 
     def peer(self, _request: Request, /) -> str:
         return self.name
@@ -42,7 +43,7 @@ class Source:
             raise NotFound("no such blob")
         span = span_of(request.range, len(self.content))
         content = self.content[span.start : span.stop]
-        pieces = [content[at : at + 100] for at in range(0, len(content), 100)]
+        pieces = [content[at : at + self.piece] for at in range(0, len(content), self.piece)]
         return Answer(PiecesBody(pieces, lambda: None), len(BLOB), BLOB_TYPE, DIGEST, span if request.range else None)
 
 
@@ -127,3 +128,10 @@ def test_a_real_client_that_comes_back_gets_the_right_bytes(tmp_path: Path) -> N
             assert bad.host in next(iter(found))
         finally:
             component.stop()
+
+
+def test_a_small_blob_that_nobody_has_undamaged_is_refused_and_its_client_told_why() -> None:
+    world = World(Source("registry", WRONG, piece=5000), Source("shield", WRONG, piece=5000))
+    world.pull()
+    with pytest.raises(Corrupt):
+        world.chain.fetch(A_BLOB)
