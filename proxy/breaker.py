@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from proxy.errors import Busy, NotAsked
-from registry.errors import RegistryError, ServerFailure, Unreachable
+from registry.errors import RegistryError, ServerFailure, TLSFailure, Unreachable
 
 FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 60.0
@@ -107,6 +107,12 @@ class Breakers:
             raise
         except Unreachable as error:
             self._failed(names[0], begun, error, answered=False)
+            raise
+        except TLSFailure as error:
+            # What is inside of the cluster and has no good certificate costs each request a handshake. Upstream's own
+            # word is told each time.
+            if len(names) > 1:
+                self._failed(names[0], begun, error, answered=False)
             raise
         except RegistryError:  # it is alive, whatever it says
             self._forget(names, begun)

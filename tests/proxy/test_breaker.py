@@ -4,7 +4,7 @@ import pytest
 
 from proxy.breaker import FIRST_PAUSE, LONGEST_PAUSE, Breakers
 from proxy.errors import NotAsked
-from registry.errors import NotFound, RegistryError, ServerFailure, Unreachable
+from registry.errors import NotFound, RegistryError, ServerFailure, TLSFailure, Unreachable
 
 
 class Clock:
@@ -97,3 +97,12 @@ def test_what_a_breaker_further_down_says_is_not_about_this_source() -> None:
     breakers = Breakers(Clock())
     fail(breakers, NotAsked("upstream"))
     ask(breakers)
+
+
+def test_a_bad_certificate_costs_a_handshake_in_a_pause_inside_and_is_upstreams_own_word_outside() -> None:
+    inside, outside = Breakers(Clock()), Breakers(Clock())
+    fail(inside, TLSFailure("expired"), about="quay.io")
+    with pytest.raises(NotAsked):
+        ask(inside, about="docker.io")
+    for _ in range(5):
+        fail(outside, TLSFailure("expired"))
