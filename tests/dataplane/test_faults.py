@@ -15,6 +15,7 @@ from tests.dataplane.lane import Lane
 from tests.dataplane.matrix import Cell, run
 from tests.dataplane.page import page, without_seconds
 from tests.rig.authority import Authority
+from tests.rig.components import NotStarted
 
 PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 LANES = 3
@@ -41,6 +42,8 @@ def matrix(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> It
         lane = lanes.get()
         try:
             return run(lane, fault, place, root / name, (authority, servers))
+        except NotStarted:  # somebody else took one of its ports meanwhile
+            return run(lane, fault, place, root / f"{name}-restarted", (authority, servers))
         finally:
             lanes.put(lane)
 

@@ -25,6 +25,10 @@ class Reply:
     body: bytes
 
 
+class NotStarted(AssertionError):
+    """The process does not listen; the message has the end of its log."""
+
+
 @dataclass
 class Component:
     """`python -m MODULE` on a loopback port that stays the same over `stop()`, `kill()` and `start()`."""
@@ -63,7 +67,11 @@ class Component:
                 env=os.environ | {"KUIK_TOKEN": TOKEN} | self.environment,
                 start_new_session=True,
             )
-        wait_until(self._listens, f"{self.module} listens")
+        try:
+            wait_until(self._listens, f"{self.module} listens", 30)
+        except AssertionError as error:
+            self.stop()
+            raise NotStarted(f"{error}; its log ends:\n{self.log.read_text(errors='replace')[-2000:]}") from None
         return self
 
     def stop(self) -> None:
