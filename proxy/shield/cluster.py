@@ -14,8 +14,8 @@ from registry.reference import Reference
 from registry.settings import InvalidSettings
 
 NAME = "default"
-FIRST_LOOK = 10.0
-"""Seconds to wait for the API server at the start; without it the shield serves by the defaults until it answers."""
+FIRST_LOOK = 3.0
+"""Seconds to wait for the API server at the start: callers wait too. Without it the defaults count until it answers."""
 PINS_EVERY = 0.5
 """Seconds between two looks at all CachedImages, which change often while many are copied."""
 _log = logging.getLogger("kuik.settings")

@@ -116,6 +116,19 @@ def test_settings_count_as_they_change_and_what_makes_no_sense_changes_nothing(
     wait_until(lambda: following.settings() == Settings(), "the defaults again")
 
 
+def test_an_api_server_that_is_away_at_the_start_holds_nobody_up_and_counts_once_it_is_there(cluster: Cluster) -> None:
+    cluster.away = True
+    cluster.objects["imagecaches"] = [image_cache(freshness="5m")]
+    cluster.objects["cachedimages"] = [cached()]
+    begun = Following(cast("Api", cluster)).start()
+    try:
+        assert (begun.settings(), begun.pinned(APP)) == (Settings(), None)
+        cluster.away = False
+        wait_until(lambda: begun.settings().freshness == 300 and begun.pinned(APP) == DIGEST, "its first word")
+    finally:
+        begun.stop()
+
+
 def test_pins_count_as_they_change(cluster: Cluster, following: Following) -> None:
     assert following.pinned(APP) is None
     cluster.objects["cachedimages"] = [cached()]
