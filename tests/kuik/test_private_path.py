@@ -240,7 +240,7 @@ def test_proofs_are_of_repositories_and_secrets_and_go_with_their_use(start: Cal
     wrong = world.cluster.secret(pull_secret("wrong", own.host, USER, "a-wrong-password", "b"))
     world.cluster.use(str(own), "a/regcred", wrong, "c/gone")
     world.proof(own, ("a", "regcred"))
-    assert world.facts(own).upstream == Known(str(BUILT.digest))
+    wait_until(lambda: world.facts(own).upstream == Known(str(BUILT.digest)), "its tag is known", 20)
     wait_until(lambda: world.facts(other).access == Known(Proof(PRIVATE)), "nobody's secret is for it", 20)
     world.upstream.delete_manifest("team/own", BUILT)
     wait_until(lambda: world.facts(own).upstream == Known(None), "its tag is gone, as who may pull was told", 20)
