@@ -58,15 +58,29 @@ class Search:
         return None if request.kind is not Kind.BLOB or request.is_head or request.range else request.route.digest
 
     def _doubted(self, digest: Digest) -> frozenset[str]:
-        """Ask those last whose bytes are in doubt, and have one of them judged; who they are."""
+        """Put those back whose bytes are in doubt, and have a store among them judged; who they are."""
         suspicion, names = self._chain.suspicion, [self._name(source) for source in self._rest]
         doubted = suspicion.doubted(digest, names)
         if doubted:
-            self._rest = deque(sorted(self._rest, key=lambda source: self._name(source) in doubted))
-            first, last = self._rest[0], self._rest[-1]
-            if self._name(first) not in doubted:
-                suspicion.judge(last, self._name(last), self.request, digest)
+            damaged = suspicion.known_damaged(digest, names)
+            stores = [one for one in self._rest if one in self._chain.stores and self._name(one) in doubted - damaged]
+            self._rest = deque(sorted(self._rest, key=lambda source: self._standing(source, doubted, damaged)))
+            if stores and self._name(self._rest[0]) not in doubted:
+                suspicion.judge(stores[0], self._name(stores[0]), self.request, digest)
         return doubted
+
+    def _standing(self, source: Source, doubted: frozenset[str], damaged: frozenset[str]) -> int:
+        """The place of a source while some are in doubt.
+
+        A shield has hashed what it serves, so doubt alone sends nobody to another one, nor upstream: that would cost
+        upstream a fetch each time.
+        """
+        name = self._name(source)
+        if name in damaged:
+            return 4
+        if source in self._chain.stores:
+            return 2 if name in doubted else 0
+        return 1 if source in self._chain.shields else 3
 
     def _judged(self, digest: Digest, error: Corrupt | None) -> None:
         """The bytes of a blob were hashed on their way. Of several sources, none alone can be blamed or praised."""

@@ -45,6 +45,12 @@ class Suspicion:
         with self._lock:
             return frozenset(source for source in sources if self._doubts((digest, source)))
 
+    def known_damaged(self, digest: Digest, sources: Iterable[str]) -> frozenset[str]:
+        """Those of the sources whose bytes of a blob were hashed lately, and are wrong."""
+        with self._lock:
+            now, never = self._clock(), float("-inf")
+            return frozenset(source for source in sources if self._damaged.get((digest, source), never) > now)
+
     def served(self, digest: Digest, sources: Iterable[str]) -> None:
         """A client got all of a blob, unhashed, from these sources together."""
         self._note(self._served, digest, sources, SOON)

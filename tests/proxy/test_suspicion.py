@@ -1,6 +1,7 @@
 """Damage that a client found is not served again: it comes back for what it had whole, and gets proven bytes."""
 
 import logging
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -108,6 +109,28 @@ def test_the_rest_of_a_blob_and_a_client_that_left_raise_no_doubt(world: World) 
     next(iter(body))
     body.close()
     assert world.pull()[1] == "registry"
+
+
+def test_doubt_alone_asks_no_other_shield_and_no_upstream() -> None:
+    shields, upstream = [Source("shield-a"), Source("shield-b")], Source("quay.io")
+    chain = Chain([], shields, [upstream], recent=RecentManifests())
+    for _ in range(3):
+        with closing(chain.fetch(A_BLOB).body) as body:
+            assert b"".join(body) == BLOB
+    assert sorted(len(shield.asked) for shield in shields) == [0, 3]
+    assert not upstream.asked
+
+
+def test_a_shield_that_is_known_to_have_damaged_bytes_is_asked_last() -> None:
+    shield, upstream = Source("shield", WRONG), Source("quay.io")
+    chain = Chain([], [shield], [upstream], recent=RecentManifests())
+    with closing(chain.fetch(A_BLOB).body) as body:
+        assert b"".join(body) == WRONG
+    with closing(chain.fetch(A_BLOB).body) as body, pytest.raises(Corrupt):
+        list(body)
+    with closing(chain.fetch(A_BLOB).body) as body:
+        assert b"".join(body) == BLOB
+    assert len(upstream.asked) == 1
 
 
 def test_a_real_client_that_comes_back_gets_the_right_bytes(tmp_path: Path) -> None:
