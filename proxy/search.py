@@ -61,6 +61,10 @@ class Search:
         """Put those back whose bytes are in doubt, and have a store among them judged; who they are."""
         suspicion, names = self._chain.suspicion, [self._name(source) for source in self._rest]
         doubted = suspicion.doubted(digest, names)
+        for shield in self._chain.shields:  # its link may have damaged them, and only upstream is left besides
+            if self._name(shield) in doubted - suspicion.known_damaged(digest, names):
+                suspicion.prove(shield, self._name(shield), self.request, digest)
+                doubted = suspicion.doubted(digest, names)
         if doubted:
             damaged = suspicion.known_damaged(digest, names)
             stores = [one for one in self._rest if one in self._chain.stores and self._name(one) in doubted - damaged]

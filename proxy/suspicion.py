@@ -12,10 +12,12 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from proxy.outlet import Outlet
+from proxy.shield.singleflight import SingleFlight
 from proxy.sources.message import Request, Source
 from proxy.stream import Body, Passing
 from registry.digest import Digest
 from registry.errors import Corrupt, RegistryError
+from registry.response import TooSlow
 from registry.verify import verified
 
 log = logging.getLogger("kuik.proxy")
@@ -23,6 +25,8 @@ log = logging.getLogger("kuik.proxy")
 SOON = 360.0
 """Seconds within which a client that found damage comes back: kubelet waits 10 at first, and 300 at most."""
 PROVEN_FOR = 3600.0
+PATIENCE, SLOWEST = 1.0, 16 * 1024
+"""Seconds for a source that is judged to begin, and after which it is left at fewer bytes per second."""
 _REMEMBERED = 2000
 
 Given = tuple[Digest, str]
@@ -39,6 +43,7 @@ class Suspicion:
         self._found: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._judging = threading.Semaphore()
+        self._proving: SingleFlight[Given, None] = SingleFlight()
 
     def doubted(self, digest: Digest, sources: Iterable[str]) -> frozenset[str]:
         """Those of the sources whose bytes of a blob were served whole lately without a proof, or are damaged."""
@@ -72,6 +77,10 @@ class Suspicion:
         with self._lock:
             return dict(self._found)
 
+    def prove(self, source: Source, name: str, request: Request, digest: Digest) -> None:
+        """Hash all that a source has of a blob, now, once for all who wait for it; what was found is remembered."""
+        self._proving.do((digest, name), lambda: self._hash(source, name, request, digest))
+
     def judge(self, source: Source, name: str, request: Request, digest: Digest) -> None:
         """Hash all that a source has of a blob, apart from any client; not while another one is judged."""
         if not self._judging.acquire(blocking=False):
@@ -85,10 +94,15 @@ class Suspicion:
 
     def _judge(self, source: Source, name: str, request: Request, digest: Digest) -> None:
         try:
-            answer = source.fetch(Request(request.route))
+            self._hash(source, name, request, digest)
+        finally:
+            self._judging.release()
+
+    def _hash(self, source: Source, name: str, request: Request, digest: Digest) -> None:
+        try:
+            answer = source.fetch(Request(request.route, patience=PATIENCE))
             try:
-                for _ in verified(answer.body, digest, answer.size):
-                    pass
+                self._read(verified(answer.body, digest, answer.size), name)
             finally:
                 answer.body.close()
             self.sound(digest, name)
@@ -96,8 +110,14 @@ class Suspicion:
             self.damaged(digest, name, error)
         except (RegistryError, OSError):  # it has no bytes now, which is no proof of anything
             pass
-        finally:
-            self._judging.release()
+
+    def _read(self, pieces: Iterator[bytes], name: str) -> None:
+        begun, seen = self._clock(), 0
+        for piece in pieces:
+            seen += len(piece)
+            spent = self._clock() - begun
+            if spent > PATIENCE and seen < spent * SLOWEST:
+                raise TooSlow(f"{name} is too slow to be judged")
 
     def _doubts(self, given: Given) -> bool:
         now, never = self._clock(), float("-inf")

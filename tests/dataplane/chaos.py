@@ -100,11 +100,12 @@ class Report:
         return found
 
     def __str__(self) -> str:
-        retries = sum(len(attempts) - 1 for _, attempts in self.pulls if attempts)
+        again = [len(attempts) - 1 for _, attempts in self.pulls if attempts]
         took = sorted(attempts[-1].pulled.seconds for _, attempts in self.pulls if attempts)
         lines = [
             f"{len(self.pulls)} pulls of {self.size.images} images by {self.size.clients} clients "
-            f"in {self.seconds:.0f} s: {retries} retries, {len(self.failures)} failures",
+            f"in {self.seconds:.0f} s: {len(self.failures)} failures, {sum(again)} retries, "
+            f"{max(again, default=0)} at most for one pull",
             f"seconds of a pull: median {took[len(took) // 2]:.2f}, longest {took[-1]:.2f}"
             if took
             else "no pull ended",

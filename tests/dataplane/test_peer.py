@@ -94,7 +94,7 @@ def beside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Figures]]:
         found = [(upstream, stack.enter_context(Link(upstream.host))) for upstream in _upstreams(folder, stack)]
         (upstream, link), (its_upstream, its_link) = found
         registry = Holder(folder / "registry").start()
-        a_shield = shield(folder / "shield", "--plain-http", link.host).start()
+        a_shield = shield(folder / "shield", "--plain-http", link.host, "--freshness", "0").start()
         words = ("--registry", registry.url, "--shield", a_shield.url, "--plain-http", link.host)
         node = proxy(folder / "node", *words)
         node.environment = READS
@@ -106,11 +106,8 @@ def beside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Figures]]:
         theirs = Side("distribution's pull-through cache", peer.host, its_upstream, its_link)
         herds, parts = [side.herd() for side in (ours, theirs)], [side.part() for side in (ours, theirs)]
         assert "digest" in registry.copy(f"{link.host}/team/app:1", a_shield)
-        # A shield that has heard of no tag: what it remembers would be too easy.
-        a_shield.stop()
-        a_shield.start()
-        link.swallow()
-        its_link.swallow()
+        for broken in (link, its_link):  # connections that are there fall silent, and no new one is answered
+            broken.swallow()
         yield [_figures(ours, herds[0], parts[0]), _figures(theirs, herds[1], parts[1])]
 
 
