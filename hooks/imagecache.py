@@ -143,8 +143,8 @@ def _give_turns(
         spec = image["spec"]
         if candidate.waiting:
             spec["waiting"] = True
-        if candidate.name not in admitted:
-            spec["suspend"] = True
+        # Said either way: what a stage leaves out, Metacontroller leaves as somebody set it.
+        spec["suspend"] = candidate.name not in admitted
 
 
 def _candidate(image: Object, observed: Object | None, cached: set[str], waited_for: set[str]) -> Candidate:
