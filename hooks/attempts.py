@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
-from hooks.conditions import MAX_MESSAGE, condition, holds
+from hooks.conditions import condition, holds, sentence
+from kube.duration import left_of
 from kube.types import Object, annotations, metadata, parse_time, part
 from registry.digest import Digest, InvalidDigest
 
@@ -32,6 +33,8 @@ PATIENCE = 300.0
 
 _MAX_RESULT = 16 * 1024
 _MAX_PLATFORMS = 100
+_MAX_PLATFORM = 64
+_MAX_SIZE = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ class Attempt:
         """Seconds that it still has to start, 0 where it took too long; None where it runs, or nothing tells."""
         if self.idle_since is None:
             return None
-        return min(PATIENCE, max(0.0, (self.idle_since - now).total_seconds() + PATIENCE))
+        return left_of(PATIENCE, self.idle_since, now)
 
 
 def _outcome(job: Object) -> Copied | Refused | None:
@@ -117,13 +120,17 @@ def _outcome(job: Object) -> Copied | Refused | None:
 
 def _copied(document: Object) -> Copied | None:
     size, platforms = document.get("size"), document.get("platforms")
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0 or not isinstance(platforms, list):
+    if not isinstance(size, int) or isinstance(size, bool) or not isinstance(platforms, list):
+        return None
+    if not 0 <= size <= _MAX_SIZE:
         return None
     try:
         digest = Digest.parse(str(document.get("digest")))
     except InvalidDigest:
         return None
-    named = sorted({platform for platform in platforms if isinstance(platform, str)})
+    # An image's own index names them, and may say anything.
+    texts = (platform for platform in platforms if isinstance(platform, str) and platform.isascii())
+    named = sorted({platform for platform in texts if len(platform) <= _MAX_PLATFORM})
     said = document.get("visibility")
     return Copied(str(digest), size, tuple(named[:_MAX_PLATFORMS]), said if said in VISIBILITIES else "")
 
@@ -132,14 +139,14 @@ def _refused(document: Object) -> Refused | None:
     reason = document.get("reason")
     if not isinstance(reason, str):
         return None
-    return Refused(reason if reason in REASONS else "Failed", str(document.get("message", ""))[:MAX_MESSAGE])
+    return Refused(reason if reason in REASONS else "Failed", sentence(document.get("message", "")))
 
 
 def _why(job: Object, *, failed: bool) -> str:
     if not failed:
         return "the copy Job ended without a result that can be read"
     found = condition(job, "Failed") or {}
-    return f"the copy Job failed: {found.get('reason', '')} {found.get('message', '')}".strip()[:MAX_MESSAGE]
+    return sentence(f"the copy Job failed: {found.get('reason', '')} {found.get('message', '')}".strip())
 
 
 def _finished(job: Object) -> datetime | None:

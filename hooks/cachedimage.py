@@ -15,7 +15,7 @@ from hooks.resources import JOB
 from hooks.retention import DEFAULT_RETENTION
 from hooks.verification import Report
 from hooks.wanted import pull_secrets
-from kube.duration import parse_duration
+from kube.duration import later, parse_duration
 from kube.types import Object, part, texts
 from registry.digest import Digest, InvalidDigest
 from registry.reference import InvalidReference, Reference
@@ -109,7 +109,7 @@ def _earlier(
         except ValueError as error:
             raise Unreadable(f"parent.spec.retention: {error}") from error
         ended = last.finished if last and last.finished else now
-        found = (Earlier(before.digest, ended + retention), *found)
+        found = (Earlier(before.digest, later(ended, retention)), *found)
     return kept(found, after.digest, now)
 
 

@@ -23,6 +23,11 @@ class Condition:
     message: str = ""
 
 
+def sentence(text: object) -> str:
+    """What others say, as a message that can be written: cut, and without halves of characters, which JSON may hold."""
+    return str(text)[:MAX_MESSAGE].encode("utf-8", "replace").decode()
+
+
 def condition(obj: Object, name: str) -> Object | None:
     """The condition of that type in an object's status."""
     return next((found for found in entries(part(obj, "status"), "conditions") if found.get("type") == name), None)

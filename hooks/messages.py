@@ -13,6 +13,9 @@ from typing import Any
 from hooks.facts import Context, Gather, Group, Groups, Observation, Questions
 from kube.types import Object, group_key, metadata
 
+_LONGEST_RESYNC = 365 * 86400.0
+"""Seconds: Metacontroller counts nanoseconds in 64 bits, and what is more than 292 years would be at once."""
+
 
 class Unreadable(ValueError):
     """The request is not one that this stage can answer; the message names the field."""
@@ -99,7 +102,7 @@ def answer(stage: Stage, request: Mapping[str, Any], context: Context, gather: G
         context = gather(stage.asks(parent, {**related, **children}, context.now), context)
     desired = stage.sync(parent, children, context.observe(related))
     status = {} if stage.style is Style.DECORATOR else {"status": desired.status or {}}
-    resync = {"resyncAfterSeconds": desired.resync_after}
+    resync = {"resyncAfterSeconds": min(desired.resync_after, _LONGEST_RESYNC)}
     return {**status, stage.style.children: list(desired.children), **resync}
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Self
 
 from hooks.attempts import Attempt, Copied, Inputs, Refused
 from hooks.conditions import FALSE, TRUE, UNKNOWN, Condition, condition, holds, stated
 from hooks.verification import Report
+from kube.duration import left_of
 from kube.types import Object, part, texts
 
 WANTED = "Wanted"
@@ -124,7 +125,7 @@ class Progress:
         if last.inputs and self._answered(last.inputs, inputs):
             return 0.0
         backoff = min(_MAX_BACKOFF, _FIRST_BACKOFF * 2 ** min(self.failures - 1, _DOUBLINGS))
-        return max(0.0, (last.finished + timedelta(seconds=backoff) - now).total_seconds())
+        return left_of(backoff, last.finished, now)
 
     def _answered(self, before: Inputs, after: Inputs) -> bool:
         """Whether what the last attempt failed for has changed since."""

@@ -11,7 +11,7 @@ from hooks.attempts import Attempt, Copied
 from hooks.conditions import FALSE, TRUE, UNKNOWN, Condition, condition
 from hooks.facts import Absent, ImageFacts, Known, Unknown
 from hooks.messages import Unreadable
-from kube.duration import parse_duration
+from kube.duration import left_of, parse_duration
 from kube.types import Object, entries, format_time, parse_time, part
 from registry.reference import Reference
 
@@ -74,7 +74,7 @@ class Refresh:
             return 0.0
         least, most = _NOTHING_NEW
         backoff = min(most, max(least, self.interval.total_seconds()))
-        return max(0.0, (last.finished + timedelta(seconds=backoff) - now).total_seconds())
+        return left_of(backoff, last.finished, now)
 
 
 @dataclass(frozen=True, slots=True)

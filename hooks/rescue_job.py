@@ -11,6 +11,7 @@ from hooks.conditions import condition, holds
 from hooks.facts import Group, Settings
 from hooks.jobs import one_run, pod_spec, values
 from hooks.usage import Wait
+from kube.duration import left_of
 from kube.types import Object, annotations, parse_time
 
 ACCOUNT = "kuik-rescue"
@@ -56,7 +57,7 @@ def rescue(waits: Iterable[Wait], observed: Group, mode: str, settings: Settings
     number = _attempt(last)
     pause = min(_MAX_BACKOFF, _FIRST_BACKOFF * 2 ** min(number - 1, 10))
     ended = parse_time((condition(last, "Complete") or condition(last, "Failed") or {}).get("lastTransitionTime"))
-    left = pause - (now - ended).total_seconds() if ended else 0.0
+    left = left_of(pause, ended, now) if ended else 0.0
     if left > 0:
         return Rescue(_job(digits, number, namespaces, mode, settings), left)
     return Rescue(_job(digits, number + 1, namespaces, mode, settings))

@@ -10,6 +10,7 @@ from hooks.facts import Absent, Group, Known, Unknown
 from hooks.fitness import unfit
 from hooks.usage import Usage
 from hooks.webhook import AUDIT, OFF
+from kube.duration import left_of
 from kube.types import Object, format_time, metadata, parse_time, part
 
 HELD = 60.0
@@ -78,9 +79,9 @@ def _held(
     since: dict[str, str] = {}
     waits: list[float] = []
     for one in found:
-        began = parse_time(before.get(one.type)) or now
-        left = HELD - (now - began).total_seconds()
-        if not _recovers(parent, one) or left <= 0:
+        began = min(parse_time(before.get(one.type)) or now, now)
+        left = left_of(HELD, began, now)
+        if not _recovers(parent, one) or not left:
             shown.append(one)
             continue
         shown.append(_as_before(parent, one))

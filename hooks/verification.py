@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Self
 
-from hooks.conditions import MAX_MESSAGE
+from hooks.conditions import sentence
 from kube.types import Object, annotations, parse_time, part
 
 VERIFIED = "kuik.dev/verified"
@@ -34,4 +34,4 @@ class Report:
             return None
         if not found.get("digest") or found["digest"] != part(image, "status").get("digest"):
             return None
-        return cls(found["at"], found["ok"], found["digest"], str(found.get("message", ""))[:MAX_MESSAGE])
+        return cls(found["at"], found["ok"], found["digest"], sentence(found.get("message", "")))

@@ -1,7 +1,7 @@
 """Durations as the CRDs have them: a number and one of s, m, h, d, w."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -15,3 +15,16 @@ def parse_duration(text: str) -> timedelta:
     if not match:
         raise ValueError(f"duration {text!r}: write a number and one of s, m, h, d, w, for example 30d")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def later(moment: datetime, span: timedelta) -> datetime:
+    """The moment so much later; the last one that a calendar has where there is none."""
+    try:
+        return moment + span
+    except OverflowError:
+        return datetime.max.replace(microsecond=0, tzinfo=UTC)
+
+
+def left_of(seconds: float, since: datetime, now: datetime) -> float:
+    """How many of so many seconds after `since` are left: 0 at least, and never more than all, whatever clocks say."""
+    return min(seconds, max(0.0, seconds - (now - since).total_seconds()))

@@ -1,11 +1,15 @@
 """Stage 3 over time: attempts, backoff, and names that stay apart."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
+import orjson
 import pytest
 
+from hooks.facts import ImageFacts, Known
 from hooks.jobs import job_name
+from kube.schema import validate
 from kube.types import format_time
 from tests.hooks.copying import DIGEST, Image
 
@@ -223,3 +227,75 @@ def test_a_refresh_that_stalls_leaves_the_image_cached() -> None:
     status = image.sync()
     assert (status["copy"], status["phase"]) == ("Stalled", "Cached")
     assert status["conditions"][0]["status"] == "True"
+
+
+def _of_registry(message: Any = "no", platforms: Any = ("linux/amd64",), size: Any = 1) -> dict[str, Any]:
+    return {"digest": DIGEST, "size": size, "platforms": list(platforms), "visibility": "Public", "message": message}
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"reason": "Unreachable", "message": "the registry said \ud800"},
+        {"reason": "\ud800", "message": "no"},
+        _of_registry(platforms=["linux/" + "a" * 100]),
+        _of_registry(platforms=["linux/\ud800", "linux/amd64"]),
+        _of_registry(size=10**30),
+    ],
+)
+def test_whatever_a_copy_found_upstream_the_status_is_one_that_the_api_server_takes(result: dict[str, Any]) -> None:
+    image = Image()
+    image.sync()
+    image.end(result)
+    status = image.sync()
+    orjson.dumps(status)
+    whole = {**image.parent, "metadata": {"name": "app-1"}, "status": status}
+    assert validate(whole) == ()
+    assert status["phase"] in ("Cached", "Failed")
+
+
+def test_what_a_keeper_says_in_broken_text_can_be_written_too() -> None:
+    image = Image()
+    image.sync()
+    image.copied()
+    image.sync()
+    report = {"at": "2026-03-01T13:00:00Z", "ok": False, "digest": DIGEST, "message": "\ud800"}
+    image.parent["metadata"]["annotations"] = {"kuik.dev/verified": json.dumps(report)}
+    status = image.sync()
+    orjson.dumps(status)
+    assert status["conditions"][0]["status"] == "False"
+
+
+def test_a_retention_beyond_the_calendar_keeps_an_earlier_digest_as_long_as_there_are_dates() -> None:
+    image = Image(retention="999999w")
+    image.sync()
+    image.copied()
+    image.sync()
+    image.sync()
+    image.facts = ImageFacts(upstream=Known("sha256:" + "cd" * 32))
+    image.sync()
+    image.copied("sha256:" + "cd" * 32)
+    (kept,) = image.sync()["previousDigests"]
+    assert kept["until"].startswith("9999-")
+
+
+def test_a_job_that_ended_in_the_future_costs_no_more_than_the_backoff() -> None:
+    """As where a clock was wrong for a while."""
+    image = Image()
+    image.sync()
+    image.now += timedelta(days=365)
+    image.fail()
+    image.now -= timedelta(days=365)
+    image.sync()
+    assert image.resync == 30
+
+
+@pytest.mark.parametrize("interval", ["999999w", "99999w"])
+def test_no_resync_is_further_away_than_go_can_count(interval: str) -> None:
+    image = Image(refresh={"mode": "Warn", "interval": interval})
+    image.facts = ImageFacts(upstream=Known(DIGEST))
+    image.sync()
+    image.copied()
+    image.sync()
+    image.sync()
+    assert 0 < image.resync < 2**63 / 10**9

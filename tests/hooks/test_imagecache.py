@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from hooks.facts import Absent, Context, Known, Unknown
 from hooks.messages import Unreadable, answer
 from hooks.stages import STAGES
+from hooks.summary import HELD
 from hooks.wanted import name_of
+from kuik.driver.apply import merge
 from tests.hooks import golden
 from tests.hooks.world import GARBLED, NOW, image_cache, inventories, namespace
 
@@ -161,3 +163,50 @@ def test_a_spec_that_cannot_be_read_is_an_error_that_names_the_field(field: str,
     parent["spec"][field] = value
     with pytest.raises(Unreadable, match=rf"spec\.{field}"):
         sync(parent, [], [], NOW)
+
+
+def test_a_clock_that_was_ahead_for_a_while_holds_back_good_news_no_longer_than_usual() -> None:
+    parent = image_cache()
+    said = {"type": "Degraded", "status": "True", "reason": "CopiesFailed", "message": "", "lastTransitionTime": "x"}
+    parent["status"] = {"recoveringSince": {"Degraded": "2027-03-01T12:00:00Z"}, "conditions": [said]}
+    answered = sync(parent, [], [], NOW)
+    assert answered["resyncAfterSeconds"] == HELD
+    later = sync({**parent, "status": answered["status"]}, [], [], NOW + timedelta(seconds=HELD))
+    (degraded,) = [one for one in later["status"]["conditions"] if one["type"] == "Degraded"]
+    assert degraded["status"] == "False"
+
+
+def test_images_that_are_kept_for_ever_ask_for_no_sync_at_once() -> None:
+    """Metacontroller counts nanoseconds in 64 bits."""
+    parent = image_cache()
+    parent["spec"]["retention"] = "999999w"
+    child = {"apiVersion": "kuik.dev/v1alpha1", "kind": "CachedImage", "metadata": {"name": "old"}}
+    child = {**child, "spec": {"image": "docker.io/library/old:1", "unusedSince": "2026-01-01T00:00:00Z"}}
+    found = [inventory(name, []) for name in NAMES]
+    assert 0 < sync(parent, [child], found, NOW)["resyncAfterSeconds"] < 2**63 / 10**9
+
+
+def inventory(name: str, entries: list[Any]) -> dict[str, Any]:
+    meta, spec = {"name": name}, {"namespace": name, "images": entries}
+    return {"apiVersion": "kuik.dev/v1alpha1", "kind": "ImageInventory", "metadata": meta, "spec": spec}
+
+
+def used(image: str, **more: Any) -> dict[str, Any]:
+    said = {"decision": "Cache", "rule": "Default", "pullSecrets": [], "usedBy": ["Pod/x"], "users": 1}
+    return {"image": f"docker.io/library/{image}", **said, **more}
+
+
+def test_images_that_somebody_suspended_take_nobody_elses_turn() -> None:
+    """Metacontroller leaves fields alone that it never set: what a stage does not say of them, it does not rule."""
+    names = [f"a{number}:1" for number in range(5)] + ["z:1"]
+    found = [inventory("a", [used(name) for name in names]), inventory("b", []), inventory("c", [])]
+    there = images(sync(image_cache(), [], found, NOW))
+    for child in there:
+        if not child["spec"]["image"].endswith("z:1"):
+            child["spec"]["suspend"] = True
+        child["status"] = {"copy": "Wanted", "phase": "Pending"}
+    kept = [
+        merge(child, {}, new) for child, new in zip(there, images(sync(image_cache(), there, found, NOW)), strict=True)
+    ]
+    assert [child["spec"]["image"] for child in kept if not child["spec"].get("suspend")], "somebody may copy"
+    assert sum(not child["spec"].get("suspend") for child in kept) == 5
