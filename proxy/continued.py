@@ -85,13 +85,22 @@ class Continued:
     def _read(self) -> bytes | None:
         while True:
             try:
-                piece = next(self._pieces, None)
+                piece = self._within(next(self._pieces, None))
             except (RegistryError, OSError) as error:
                 self._body.close()
                 self._go_on(typed(error))
             else:
                 self._at += len(piece or b"")
                 return piece
+
+    def _within(self, piece: bytes | None) -> bytes | None:
+        """The piece, and no byte beyond what was promised: the client would take that for the next answer."""
+        span = self._span
+        if span is None:
+            return piece
+        if piece is None and self._at < span.stop:
+            raise Unreachable(f"{self._source} ended {span.stop - self._at} bytes before the end")
+        return piece[: span.stop - self._at] or None if piece else None
 
     def _look_elsewhere(self, slow: TooSlow) -> None:
         """Leave a slow source for the next one; where there is none, slow is better than nothing."""
@@ -111,14 +120,13 @@ class Continued:
         rest = replace(self._request, range=ByteRange(self._at, span.stop - 1))
         while True:
             answer = self._ask_next(rest, error)
-            if answer.size != self._size:
-                answer.body.close()
-                raise Corrupt(f"{answer.source} has {answer.size} bytes of {rest.route}, not {self._size}") from error
             begins = answer.span.start if answer.span else 0
-            if begins <= self._at:
+            if answer.size == self._size and begins <= self._at:
                 break
             answer.body.close()
             error = Unreachable(f"{answer.source} does not continue in the middle of a blob")
+            if answer.size != self._size:
+                error = Corrupt(f"{answer.source} has {answer.size} bytes of {rest.route}, not {self._size}")
         rest.story.went_on(self._source, answer.source, self._at, error)
         self._source = answer.source
         self._pace = _pace(answer)

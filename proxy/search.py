@@ -32,6 +32,7 @@ class Search:
         self._remote: list[RegistryError] = []
         self._late: list[tuple[Source, float | None]] = []
         self._givers: list[str] = []
+        self._shorter: RangeNotSatisfiable | None = None
         self._spent = 0.0
 
     def answer(self) -> Answer:
@@ -116,14 +117,23 @@ class Search:
             begun = time.monotonic()
             try:
                 answer = self._ask(source, request)
-            except RangeNotSatisfiable:  # it has the blob, so this is the answer
-                raise
+            except RangeNotSatisfiable as beyond:
+                self._beyond(source, beyond)
             except (RegistryError, OSError) as error:
                 self._note(source, typed(error), time.monotonic() - begun)
             else:
                 self._givers.append(self._name(source))
                 return answer
         return self._last_hope(request)
+
+    def _beyond(self, source: Source, error: RangeNotSatisfiable) -> None:
+        """Who has the blob and not these bytes of it gives the answer, unless it may have lost the end.
+
+        So does a copy on a bad disk, and who is to go on with bytes that another one had already begun to give.
+        """
+        if source not in self._chain.stores and not self._givers:
+            raise error
+        self._shorter = error
 
     def _ask(self, source: Source, request: Request) -> Answer:
         if not self._rest:
@@ -152,4 +162,4 @@ class Search:
             else:
                 self._givers.append(self._name(source))
                 return answer
-        raise most_telling(self._local, self._remote)
+        raise self._shorter or most_telling(self._local, self._remote)

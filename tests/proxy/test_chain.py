@@ -173,8 +173,55 @@ def test_another_blob_under_the_same_name_does_not_continue_it() -> None:
 def test_a_range_beyond_the_end_is_an_answer_not_a_failure() -> None:
     other = Fake("two")
     with pytest.raises(RangeNotSatisfiable):
-        Chain([Fake("one")], [other]).fetch(Request(A_BLOB.route, range=ByteRange(5000)))
+        Chain(shields=[Fake("one")], upstreams=[other]).fetch(Request(A_BLOB.route, range=ByteRange(5000)))
     assert not other.asked
+
+
+@pytest.mark.parametrize("error", [NotFound("s"), Unreachable("s")])
+def test_a_copy_s_word_of_its_end_counts_where_nobody_else_has_the_blob(error: RegistryError) -> None:
+    chain = Chain([Fake("registry")], [Fake("shield", error)])
+    with pytest.raises(RangeNotSatisfiable):
+        chain.fetch(Request(A_BLOB.route, range=ByteRange(5000)))
+
+
+def test_a_copy_that_lost_its_end_does_not_keep_the_rest_from_who_comes_back_for_it() -> None:
+    short, shield = Fake("registry", content=BLOB[:500]), Fake("shield")
+    assert read(Chain([short], [shield]).fetch(Request(A_BLOB.route, range=ByteRange(500)))) == BLOB[500:]
+
+
+@pytest.mark.parametrize("length", [100, 900])
+def test_a_copy_that_lost_its_end_does_not_end_a_transfer_that_others_can_go_on_with(length: int) -> None:
+    stores = [Fake("registry-0"), Fake("registry-1")]
+    first, second = (source for source in Chain(stores).order(A_BLOB) if isinstance(source, Fake))
+    first.breaks, second.content = 300, BLOB[:length]
+    assert read(Chain(stores, [Fake("shield")]).fetch(A_BLOB)) == BLOB
+
+
+def test_a_body_that_ends_early_goes_on_elsewhere_and_is_seen_to_break_where_nobody_has_the_rest() -> None:
+    class EndsEarly(Fake):
+        """As a 206 whose bytes are fewer than its Content-Range says."""
+
+        def _pieces(self, content: bytes) -> Iterator[bytes]:
+            yield content[:200]
+
+    assert read(Chain([EndsEarly("registry")], [Fake("shield")]).fetch(A_BLOB)) == BLOB
+    with pytest.raises(Unreachable):
+        read(Chain([EndsEarly("registry")]).fetch(A_BLOB))
+
+
+@pytest.mark.parametrize("wanted", [None, ByteRange(0, 99), ByteRange(0, 149)])
+def test_no_byte_beyond_what_was_promised_reaches_the_client(wanted: ByteRange | None) -> None:
+    class SaysMore(Fake):
+        """As an answer in chunks whose bytes are more than its Content-Range says."""
+
+        def _pieces(self, content: bytes) -> Iterator[bytes]:
+            yield from super()._pieces(content)
+            yield b"HTTP/1.1 200 OK"
+
+    request = replace(A_BLOB, range=wanted)
+    sent = b"".join(SaysMore("upstream").fetch(request).body)
+    assert sent.endswith(b"OK")
+    assert read(Chain(upstreams=[SaysMore("upstream")]).fetch(request)) == sent.removesuffix(b"HTTP/1.1 200 OK")
 
 
 def test_a_dead_source_is_asked_once_and_not_once_per_request() -> None:
