@@ -164,8 +164,11 @@ class Transport:
         return response
 
     def _reluctant(self, response: Response, purpose: Purpose, header: str | None) -> Response | None:
-        """The challenge behind a plain refusal: some registries hide what is private instead of asking who it is."""
-        if header or not purpose.credentials or response.status not in (403, 404):
+        """The challenge behind a plain refusal: some registries hide what is private instead of asking who it is.
+
+        Where a redirect led elsewhere, that host refuses, and is not given the chance to ask for the credentials.
+        """
+        if header or not purpose.credentials or response.redirected or response.status not in (403, 404):
             return None
         address = Address(response.address.scheme, response.address.host, "/v2/")
         ping = self._follow(_Call("GET", address, self._headers(None)))

@@ -60,6 +60,9 @@ class Wire:
         return Direct(sock, left, self._timeout, self._taken)
 
     def close(self) -> None:
+        if self._answer.length_remaining == 0:  # as after a HEAD: nothing is unread, so the connection serves the next
+            with contextlib.suppress(urllib3.exceptions.HTTPError):
+                self._answer.read1(1)
         self._answer.close()
         self._answer.release_conn()
 

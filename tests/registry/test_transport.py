@@ -73,6 +73,18 @@ class TestRedirects:
         assert transport().send("GET", relay.host, PATH, credentials=ALICE).status == 401
         assert all("Authorization" not in seen.headers for seen in storage.requests)
 
+    @pytest.mark.parametrize("status", [403, 404])
+    def test_who_refuses_elsewhere_is_not_asked_for_a_challenge(
+        self, relay: Relay, storage: Relay, status: int
+    ) -> None:
+        relay.rule(faulty.redirect(f"{storage.url}/b"), times=None)
+        bearer = {"WWW-Authenticate": f'Bearer realm="{storage.url}/token",service="s"'}
+        storage.rule(faulty.answer(401, headers=bearer), path="/v2/")
+        storage.rule(faulty.answer(status), times=None)
+        assert transport().send("GET", relay.host, PATH, credentials=ALICE).status == status
+        assert [seen.path for seen in storage.requests] == ["/b"]
+        assert all("Authorization" not in seen.headers for seen in storage.requests)
+
     def test_rounds_end(self, relay: Relay) -> None:
         relay.rule(faulty.redirect(f"{relay.url}/again"), times=None)
         with pytest.raises(ServerFailure, match="more than 5"):
@@ -291,6 +303,20 @@ class TestBodies:
         for _ in range(3):
             with pytest.raises(NotFound):
                 raise_for(sender.send("GET", relay.host, PATH), "it")
+        assert len(set(ports)) == 1
+
+    def test_a_connection_is_used_again_after_a_head(self, relay: Relay) -> None:
+        ports: list[int] = []
+
+        def note(exchange: faulty.Exchange) -> None:
+            ports.append(exchange.handler.client_address[1])
+            exchange.begin(200, {"Content-Length": "123"})
+
+        relay.rule(note, times=None)
+        sender = transport()
+        for _ in range(3):
+            with sender.send("HEAD", relay.host, PATH) as response:
+                assert response.length == 123
         assert len(set(ports)) == 1
 
 
