@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from hooks import parts
 from hooks.containers import (
     Obstacle,
     containers,
@@ -33,6 +34,7 @@ __all__ = ["CACHE", "IGNORE", "MAX_USERS", "customize", "sync"]
 MAX_USERS = 20
 _MAX_IMAGE = 512
 _MAX_MESSAGE = 300
+_MAX_SECRETS = 100
 _WINDOWS = Obstacle("Windows", "the pod asks for Windows nodes, where no proxy runs")
 _STRENGTHS = (POD_LABEL, "CachePolicy", NAMESPACE_LABEL, "ClusterCachePolicy", DEFAULT)
 
@@ -68,7 +70,7 @@ def customize(parent: Object) -> list[RelatedRule]:
 
 
 def sync(parent: Object, _children: Groups, seen: Observation) -> Desired:
-    """The namespace's ImageInventory; it exists also where nothing is used, so that its absence is a fact.
+    """The namespace's ImageInventory, or its parts; one exists also where nothing is used: its absence is a fact.
 
     A workload that cannot be read is named there, so that nothing expires for not being seen, and all others count.
     Raises Unreadable for a policy that no API server would have taken.
@@ -78,18 +80,19 @@ def sync(parent: Object, _children: Groups, seen: Observation) -> Desired:
     reading = _Reading(policies.of(parent), seen.settings, Patience(seen.now))
     for workload in workloads(seen.related):
         _read(workload, reading)
-    uses = reading.uses
-    inventory = {
-        "apiVersion": API_VERSION,
-        "kind": IMAGE_INVENTORY,
-        "metadata": {"name": namespace, "labels": {"app.kubernetes.io/managed-by": "kube-image-keeper"}},
-        "spec": {
-            "namespace": namespace,
-            "images": [_entry(image, uses[image]) for image in sorted(uses)],
-            **({"unreadable": _unreadable(reading.unread)} if reading.unread else {}),
-        },
-    }
-    return Desired(children=[inventory], resync_after=reading.patience.soonest)
+    split = parts.split([_entry(image, reading.uses[image]) for image in sorted(reading.uses)])
+    count = {"parts": len(split)} if len(split) > 1 else {}
+    unread = {"unreadable": _unreadable(reading.unread)} if reading.unread else {}
+    inventories = [
+        _inventory(parts.name_of(namespace, number), {"namespace": namespace, "images": images, **count, **unread})
+        for number, images in enumerate(split, 1)
+    ]
+    return Desired(children=inventories, resync_after=reading.patience.soonest)
+
+
+def _inventory(name: str, spec: Mapping[str, Any]) -> Object:
+    meta = {"name": name, "labels": {"app.kubernetes.io/managed-by": "kube-image-keeper"}}
+    return {"apiVersion": API_VERSION, "kind": IMAGE_INVENTORY, "metadata": meta, "spec": spec}
 
 
 def _unreadable(unread: Mapping[str, str]) -> list[str]:
@@ -173,7 +176,7 @@ def _entry(image: str, use: _Use) -> Mapping[str, Any]:
         **({"message": decision.message} if decision.message else {}),
         **dict(_kept(use.terms)),
         **({"waiting": sorted(use.waiting)} if use.waiting else {}),
-        "pullSecrets": sorted(use.secrets),
+        "pullSecrets": sorted(use.secrets)[:_MAX_SECRETS],
         "usedBy": sorted(use.users)[:MAX_USERS],
         "users": len(use.users),
     }

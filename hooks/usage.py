@@ -7,6 +7,7 @@ from typing import Any
 
 from hooks.facts import Group, Secret
 from hooks.inventory import CACHE, IGNORE, MAX_USERS
+from hooks.parts import all_there, namespace_of
 from hooks.rules import images_of, rules_of
 from hooks.terms import REFRESH_MODES, Refresh, Retention, Terms
 from hooks.waiting import DIRECT, PROXIED
@@ -70,13 +71,15 @@ def usage(namespaces: Group, inventories: Group, policies: Group) -> Usage:
     server would have taken.
     """
     found = _Found()
-    gaps = {metadata(ns)["name"]: "has no inventory" for ns in namespaces.values()}
+    told: dict[str, list[Object]] = {}
     for inventory in inventories.values():
-        name = metadata(inventory)["name"]
-        gaps.pop(name, None)
-        why = _read(inventory, found)
-        if why:
-            gaps[name] = why
+        told.setdefault(namespace_of(inventory), []).append(inventory)
+    gaps = {name: "has no inventory" for ns in namespaces.values() if (name := metadata(ns)["name"]) not in told}
+    for name, parts in told.items():
+        # All are read, whatever is wrong with one of them: what is named there is used.
+        reasons = [why for one in parts if (why := _read(one, found))]
+        if reasons or not all_there(parts):
+            gaps[name] = reasons[0] if reasons else "has an inventory of which not all parts are there"
     unreadable = tuple(sorted(_ahead_of_need(policies, found.uses)))
     return Usage(found.uses, gaps, frozenset(found.waits), frozenset(found.ignored - found.uses.keys()), unreadable)
 
@@ -100,7 +103,7 @@ def _ahead_of_need(policies: Group, uses: dict[str, Use]) -> Iterator[str]:
 def _read(inventory: Object, found: _Found) -> str:
     """Add what an inventory says; why it may not be all that is used, empty where it is."""
     spec = part(inventory, "spec")
-    namespace = metadata(inventory)["name"]
+    namespace = namespace_of(inventory)
     images = entries(spec, "images")
     listed = spec.get("images")
     understood = spec.get("namespace") == namespace and isinstance(listed, list) and len(images) == len(listed)

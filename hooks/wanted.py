@@ -9,6 +9,7 @@ from typing import Any
 
 from hooks.facts import Absent, Known, Secret, Unknown
 from hooks.retention import remaining
+from hooks.shield import MAX_SECRETS
 from hooks.terms import Refresh, Retention, Terms
 from hooks.usage import Usage, Use, terms_of
 from kube.duration import parse_duration
@@ -128,7 +129,7 @@ def _unused_since(observed: Object, plan: Plan) -> str | None:
 
 def _spec(image: str, use: Use, terms: _Effective, unused_since: str | None) -> dict[str, Any]:
     # Not `name`: Metacontroller would merge the list by it, and secrets of one name in two namespaces would be one.
-    secrets = [{"namespace": namespace, "secret": name} for namespace, name in sorted(use.secrets)]
+    secrets = [{"namespace": namespace, "secret": name} for namespace, name in sorted(use.secrets)[:MAX_SECRETS]]
     refresh = {"mode": terms.refresh.mode, "interval": terms.refresh.interval}
     return {
         "image": image,

@@ -200,3 +200,26 @@ def test_an_image_cache_made_again_finds_its_images(scene: Cluster) -> None:
     assert after["metadata"]["ownerReferences"]
     assert scene.phase(image) == "Cached"
     assert not scene.jobs(image), "nothing is copied again"
+
+
+def test_a_namespace_with_more_images_than_one_object_holds_is_known_whole(scene: Cluster) -> None:
+    """What Metacontroller notes of an object that it applied is an annotation, of which 256 KiB are taken."""
+    seldom = dict.fromkeys(range(0, 2000, 500), "seldom")
+    names = [f"reg.example.com/{'many-' * 20}x/app-{seldom.get(number, 'often')}-{number}:1" for number in range(2000)]
+    often = {"name": "often", "action": "Ignore", "enforced": True, "match": {"images": ["*/app-often-*"]}}
+    policy = {**POLICY, "kind": "CachePolicy"}
+    scene.apply(image_cache(), namespace("shop"), {**POLICY, "spec": {"rules": [often]}})
+    for name, images in (("one", names[:1000]), ("two", names[1000:])):
+        scene.apply({**policy, "metadata": {"name": name, "namespace": "shop"}, "spec": {"images": images}})
+    scene.settle()
+    found = [one for one in scene.every("ImageInventory") if one["spec"]["namespace"] == "shop"]
+    assert len(found) > 1
+    assert {entry["image"] for one in found for entry in one["spec"]["images"]} == set(names)
+    cached = {one["spec"]["image"] for one in scene.every("CachedImage")}
+    assert cached == {names[number] for number in seldom}
+    assert scene.condition("Ready") == ("True", "Copying")
+    for name in ("one", "two"):
+        scene.delete("CachePolicy", name, "shop")
+    scene.settle()
+    found = [one for one in scene.every("ImageInventory") if one["spec"]["namespace"] == "shop"]
+    assert [(one["metadata"]["name"], one["spec"]["images"]) for one in found] == [("shop", [])]
