@@ -12,12 +12,12 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from proxy.outlet import Outlet
-from proxy.shield.singleflight import SingleFlight
 from proxy.sources.message import Request, Source
 from proxy.stream import Body, Passing
 from registry.digest import Digest
 from registry.errors import Corrupt, RegistryError
 from registry.response import TooSlow
+from registry.singleflight import SingleFlight
 from registry.verify import verified
 
 log = logging.getLogger("kuik.proxy")

@@ -15,6 +15,8 @@ from registry.response import Response
 from registry.tokens import MAX_TOKEN_ANSWER, Purpose, Token, Tokens, parse_token, refresh_form, token_parameters
 
 _KNOWN_HOSTS = 4096
+TOKEN_SECONDS = 10.0
+"""In which a token server's answer comes, once it began: it is small, and others wait for the same token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class Authorization:
         with self._ask(replace(question, registry=purpose.host)) as response:
             if response.status >= 300:
                 raise _refusal(response, realm.host, with_credentials=purpose.credentials is not None)
-            return parse_token(response.read(MAX_TOKEN_ANSWER), self._tokens.clock(), realm.host)
+            return parse_token(response.read(MAX_TOKEN_ANSWER, TOKEN_SECONDS), self._tokens.clock(), realm.host)
 
     def _check(self, realm: Address, registry: Address, credentials: Credentials | None) -> None:
         if realm.scheme == "https" or self._plain(realm.host):

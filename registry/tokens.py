@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from registry.credentials import Credentials
 from registry.errors import ServerFailure
+from registry.singleflight import SingleFlight
 
 MAX_TOKEN_ANSWER = 1 << 20
 DEFAULT_LIFETIME = 60.0
@@ -67,13 +68,18 @@ def parse_token(body: bytes, now: float, server: str) -> Token:
 
 
 class Tokens:
-    """The tokens at hand. For one purpose one thread fetches while the others wait for what it gets."""
+    """The tokens at hand. For one purpose one thread fetches while the others wait for what it gets, or its error."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self._kept: OrderedDict[Purpose, Token] = OrderedDict()
         self._guard = threading.Lock()
-        self._turns = [threading.Lock() for _ in range(64)]
+        self._asking: SingleFlight[Purpose, str] = SingleFlight()
+
+    @property
+    def shared(self) -> int:
+        """How often a thread took what another one fetched."""
+        return self._asking.joined
 
     def current(self, purpose: Purpose) -> str | None:
         """The token to use now, if there is one that still lives."""
@@ -83,14 +89,16 @@ class Tokens:
 
     def renewed(self, purpose: Purpose, refused: str | None, fetch: Callable[[], Token]) -> str:
         """A token other than `refused`: one that another thread has just got, or what `fetch` brings."""
-        with self._turns[hash(purpose) % len(self._turns)]:
-            current = self.current(purpose)
-            if current and current != refused:
-                return current
-            token = fetch()
-            with self._guard:
-                self._kept[purpose] = token
-                self._kept.move_to_end(purpose)
-                while len(self._kept) > _KEPT:
-                    self._kept.popitem(last=False)
-            return token.value
+        return self._asking.do(purpose, lambda: self._other(purpose, refused, fetch))
+
+    def _other(self, purpose: Purpose, refused: str | None, fetch: Callable[[], Token]) -> str:
+        current = self.current(purpose)
+        if current and current != refused:
+            return current
+        token = fetch()
+        with self._guard:
+            self._kept[purpose] = token
+            self._kept.move_to_end(purpose)
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return token.value

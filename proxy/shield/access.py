@@ -6,10 +6,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from enum import StrEnum
 
-from proxy.shield.singleflight import SingleFlight
 from registry.client import Client
 from registry.errors import NotFound, RegistryError, Unauthorized
 from registry.reference import Reference
+from registry.singleflight import SingleFlight
 
 REMEMBER = {"public": 300.0, "private": 60.0, "absent": 10.0, "unknown": 10.0}
 """Seconds for which each answer is told again without asking."""

@@ -12,7 +12,6 @@ from proxy.shield.fetch import Fetch, FollowingBody
 from proxy.shield.fill import Filler
 from proxy.shield.lately import ABSENCE, DAMAGE, Lately
 from proxy.shield.limits import Turns
-from proxy.shield.singleflight import SingleFlight
 from proxy.shield.spool import Spool
 from proxy.sources.message import BLOB_TYPE, Answer, Request
 from proxy.sources.upstream import Upstream
@@ -22,6 +21,7 @@ from registry.client import Client
 from registry.digest import Digest
 from registry.errors import Corrupt, NotFound, RegistryError, StoreFull, Unauthorized, Unreachable
 from registry.reference import Reference
+from registry.singleflight import SingleFlight
 from registry.verify import verified
 
 HIT = "kuik-shield; hit"

@@ -9,12 +9,12 @@ from proxy.shield.freshness import DEFAULT_FRESHNESS, UNHEARD, TagState, Verdict
 from proxy.shield.lately import ABSENCE, Lately
 from proxy.shield.processes import Processes
 from proxy.shield.shares import Everybodys, Shares
-from proxy.shield.singleflight import SingleFlight
 from proxy.shield.spool import Spool, read_all
 from registry.client import Client
 from registry.errors import Corrupt, NotFound, RegistryError, Unauthorized, Unsupported
 from registry.manifest import MAX_MANIFEST, Descriptor, Manifest, parse_manifest
 from registry.reference import Reference
+from registry.singleflight import SingleFlight
 
 TAGS_REMEMBERED = 5_000
 

@@ -2,19 +2,22 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from registry.credentials import Credentials
-from registry.errors import NotFound, RateLimited, ServerFailure, TLSFailure, Unauthorized
+from registry.errors import NotFound, RateLimited, ServerFailure, TLSFailure, Unauthorized, Unreachable
 from registry.reference import Reference
+from registry.response import TooSlow
 from registry.tokens import Purpose, Token, Tokens, parse_token
 from registry.transport import HostSettings
 from tests.rig import faulty
 from tests.rig.faulty import Relay, TokenServer, guarded
 from tests.rig.images import BuiltImage, image
+from tests.rig.processes import wait_until
 from tests.rig.reader import client, transport
 from tests.rig.upstream import Upstream
 
@@ -167,6 +170,21 @@ class TestTokenServers:
         tokens.rules.insert(0, faulty.Rule(faulty.answer(503), times=2))
         assert client().manifest(at(relay)).digest == built.digest
 
+    def test_one_whose_answer_trickles(
+        self, relay: Relay, tokens: TokenServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("registry.authorization.TOKEN_SECONDS", 0.2)
+
+        def trickle(exchange: faulty.Exchange) -> None:
+            exchange.begin(200, {"Content-Length": "100"})
+            for _ in range(100):
+                exchange.write(b" ")
+                time.sleep(0.05)
+
+        tokens.rules.insert(0, faulty.Rule(trickle, times=None))
+        with pytest.raises(TooSlow):
+            client().manifest(at(relay))
+
     def test_one_that_limits_rates(self, relay: Relay, tokens: TokenServer) -> None:
         tokens.rules.insert(0, faulty.Rule(faulty.answer(429, headers={"Retry-After": "600"}), times=None))
         with pytest.raises(RateLimited) as limited:
@@ -237,6 +255,40 @@ class TestCache:
             gate.set()
             assert {result.result() for result in results} == {"new"}
         assert len(fetched) == 1
+
+    def test_waiting_threads_take_the_error_that_the_first_one_got(self) -> None:
+        cache, fetched, gate = Tokens(), [], threading.Event()
+
+        def fetch() -> Token:
+            fetched.append(1)
+            gate.wait(10)
+            raise Unreachable("silent")
+
+        purpose = Purpose("h", "s")
+        with ThreadPoolExecutor(8) as pool:
+            results = [pool.submit(cache.renewed, purpose, None, fetch) for _ in range(8)]
+            wait_until(lambda: cache.shared == 7, "all wait for one")
+            gate.set()
+            assert {type(result.exception()) for result in results} == {Unreachable}
+        assert len(fetched) == 1
+
+    def test_a_silent_token_server_holds_up_no_other_registry(self) -> None:
+        cache, gate = Tokens(), threading.Event()
+
+        def silent() -> Token:
+            gate.wait(10)
+            return Token("late", float("inf"))
+
+        with ThreadPoolExecutor(2) as pool:
+            late = pool.submit(cache.renewed, Purpose("silent", "s"), None, silent)
+            others = pool.submit(
+                lambda: [cache.renewed(Purpose("h", f"{n}"), None, lambda: Token("t", 1e9)) for n in range(500)]
+            )
+            try:
+                assert set(others.result(5)) == {"t"}
+                assert not late.done()
+            finally:
+                gate.set()
 
     def test_secrets_do_not_show(self) -> None:
         shown = repr((Purpose("h", "s", ALICE), Token("topsecret", 1.0), ALICE, Credentials("u", "p", "i-t", "r-t")))

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from proxy.shield.singleflight import SingleFlight
 from registry.errors import Unreachable
+from registry.singleflight import SingleFlight
 from tests.rig.processes import wait_until
 
 
