@@ -142,8 +142,11 @@ def test_a_real_client_that_comes_back_gets_the_right_bytes(tmp_path: Path) -> N
         component = proxy(tmp_path, "--registry", bad.url, "--shield", good.url).start()
         try:
             assert component.get(path).body != content
-            ended = lambda: component.numbers().by("kuik_proxy_requests_total", "outcome", kind="blobs")  # noqa: E731
-            wait_until(lambda: sum(ended().values()) == 1, "the proxy knows that the client had all of it")
+
+            def ended() -> float:
+                return sum(component.numbers().by("kuik_proxy_requests_total", "outcome", kind="blobs").values())
+
+            wait_until(lambda: ended() == 1, "the proxy knows that the client had all of it")
             for _ in range(3):
                 assert component.get(path).body == content
             wait_until(lambda: "damaged bytes" in component.log.read_text(), "the damage is reported")
