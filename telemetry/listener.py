@@ -63,7 +63,10 @@ class Listener:
                 self._closed.wait(_AGAIN)
                 continue
             self._admit(connection)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True, name="telemetry request").start()
+            try:
+                threading.Thread(target=self._serve, args=(connection,), daemon=True, name="telemetry request").start()
+            except RuntimeError:  # the machine has no thread left, which is when probes count most
+                self._serve(connection)
 
     def _bound(self) -> socket.socket | None:
         told = False

@@ -2,6 +2,7 @@
 
 import http.client
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -51,6 +52,15 @@ def test_clients_that_say_nothing_keep_no_probe_out(port: int) -> None:
         for _ in range(3 * MOST_AT_ONCE):
             with suppress(OSError):
                 opened.enter_context(socket.create_connection(("127.0.0.1", port), 5))
+        assert ask(port, "/a") == (200, b"a\n")
+
+
+def test_a_machine_that_has_no_thread_left_answers_its_probes(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    for _ in range(2):
         assert ask(port, "/a") == (200, b"a\n")
 
 
