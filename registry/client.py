@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from urllib.parse import urlsplit
 
 from werkzeug.http import parse_options_header
@@ -20,6 +21,8 @@ from registry.transport import Transport
 
 _MAX_TAGS_PAGE = 4 << 20
 _MAX_TAG_PAGES = 100
+_MAX_TAGS = 100_000
+"""With names as long as they may be, 18 MB: a registry may send names without end."""
 _NO_HEAD = frozenset({400, 405, 501})
 
 
@@ -105,8 +108,10 @@ class Client:
             return None
 
     def tags(self, reference: Reference) -> tuple[str, ...]:
-        """All tags of the reference's repository, in the registry's order."""
-        return self._access.attempt(reference, lambda credentials: tuple(self._tags(reference, credentials)))
+        """The tags of the reference's repository, in the registry's order: all of them, where it has not too many."""
+        return self._access.attempt(
+            reference, lambda credentials: tuple(islice(self._tags(reference, credentials), _MAX_TAGS))
+        )
 
     def push_blob(self, reference: Reference, descriptor: Descriptor, pieces: Iterable[bytes]) -> None:
         """Upload a blob of exactly the descriptor's size; the registry checks its digest."""

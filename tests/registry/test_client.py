@@ -141,6 +141,17 @@ def test_every_page_of_tags_is_read(upstream: Upstream) -> None:
         assert client().tags(at(relay, "empty")) == ()
 
 
+def test_a_registry_that_names_tags_without_end_is_not_listened_to_without_end(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry.client._MAX_TAGS", 5)
+    with Relay(upstream.host) as relay:
+        link = {"Link": '</v2/team/app/tags/list?n=2&last=2>; rel="next"'}
+        relay.rule(faulty.answer(200, b'{"tags": ["1", "2"]}', link), times=None)
+        assert client().tags(at(relay)) == ("1", "2", "1", "2", "1")
+        assert len(relay.requests) == 3
+
+
 def test_a_private_registry_is_written_to_with_the_credentials_that_fit(private_upstream: Upstream) -> None:
     reference = Reference.parse(f"{private_upstream.host}/new/app:1")
     content = b"some content"
