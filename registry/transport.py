@@ -26,6 +26,7 @@ from registry.failures import raise_for
 from registry.hosts import HostSettings, Timeouts, host_settings
 from registry.network import failure
 from registry.pauses import Pauses
+from registry.redact import redact
 from registry.response import Response, TimedOut
 from registry.retries import NO_RETRIES, Retries
 from registry.tokens import Purpose, Tokens
@@ -206,7 +207,7 @@ class Transport:
         host = call.address.host
         settings = self._settings(named(host))
         proxies = self._proxies(call, settings)
-        asked = f"{host} (through the proxy {proxies['all']})" if "all" in proxies else host
+        asked = f"{host} (through the proxy {redact(proxies['all'])})" if "all" in proxies else host
         try:
             prepared = requests.Request(call.method, call.address.url, dict(call.headers), data=call.body).prepare()
             answer = self._adapter.send(

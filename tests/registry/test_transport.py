@@ -368,6 +368,13 @@ class TestProxies:
         with pytest.raises(Unreachable):
             transport(lambda _: HostSettings(plain_http=True)).send("GET", "registry.invalid", PATH)
 
+    def test_the_password_of_the_environment_s_proxy_is_never_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        _no_proxies(monkeypatch)
+        monkeypatch.setenv("all_proxy", f"http://alice:s3cret@127.0.0.1:{free_port()}")
+        with pytest.raises(Unreachable, match=r"through the proxy http://127\.0\.0\.1:") as told:
+            Transport(retries=Retries(attempts=1)).send("GET", "registry.invalid", PATH)
+        assert "s3cret" not in str(told.value)
+
     def test_this_machine_is_asked_directly(self, relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
         _no_proxies(monkeypatch)
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
