@@ -1,5 +1,6 @@
 """Blobs through the spool: one upstream fetch for all who want the same one, at the same time or later."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -93,7 +94,7 @@ class SpooledBlobs:
         if file is None:
             return None
         try:
-            size = self._spool.size(digest) or 0
+            size = os.fstat(file.fileno()).st_size  # of this file, which may have left the spool since
             span = span_of(request.range, size)
         except RegistryError:
             file.close()

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -177,6 +178,19 @@ def test_what_was_left_by_somebody_and_is_wrong_does_not_get_in(relay: Relay, tm
         ingest.write(b"x" * (len(BLOB) + 1))
     assert read(shield.fetch(blob_of(relay))) == BLOB
     assert kept(tmp_path) == {DIGEST}
+
+
+def test_a_blob_that_leaves_the_spool_while_it_is_opened_is_still_given_whole(relay: Relay, tmp_path: Path) -> None:
+    class Full(Spool):
+        def open(self, digest: Digest) -> BinaryIO | None:
+            file = super().open(digest)
+            self.drop([digest])  # as another thread does for a blob that comes
+            return file
+
+    shield = Shield(reader.client(), Full(BlobFolder(tmp_path / "spool"), 1 << 30))
+    shield.spool.put(DIGEST, BLOB)
+    answer = shield.fetch(blob_of(relay))
+    assert (answer.length, read(answer), relay.requests) == (len(BLOB), BLOB, [])
 
 
 def test_a_blob_larger_than_the_spool_streams_through(relay: Relay, tmp_path: Path) -> None:
