@@ -95,12 +95,6 @@ def obstacle(reference: Reference, container: Object, settings: Settings) -> Obs
     return None
 
 
-def is_windows(spec: Object) -> bool:
-    """Whether the pod asks for Windows nodes, where no proxy runs."""
-    named = part(spec, "os").get("name")
-    return "windows" in (named, part(spec, "nodeSelector").get("kubernetes.io/os"))
-
-
 def opted(pod: Object) -> bool | None:
     """What the pod's labels say: True to cache, False to leave alone, None where they say nothing."""
     found = labels(pod)

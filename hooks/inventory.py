@@ -13,7 +13,6 @@ from hooks.containers import (
     containers,
     image_volumes,
     is_proxy,
-    is_windows,
     obstacle,
     originals_of,
     parse,
@@ -21,6 +20,7 @@ from hooks.containers import (
 )
 from hooks.facts import Groups, Observation, Settings
 from hooks.messages import Desired, RelatedRule
+from hooks.placement import windows
 from hooks.policy import DEFAULT, NAMESPACE_LABEL, POD_LABEL, Decision, ImagePolicies, NamespacePolicies, Policies
 from hooks.resources import CLUSTER_POLICY, POD, POLICY, SERVICE_ACCOUNT
 from hooks.rules import CACHE, IGNORE
@@ -35,7 +35,6 @@ MAX_USERS = 20
 _MAX_IMAGE = 512
 _MAX_MESSAGE = 300
 _MAX_SECRETS = 100
-_WINDOWS = Obstacle("Windows", "the pod asks for Windows nodes, where no proxy runs")
 _STRENGTHS = (POD_LABEL, "CachePolicy", NAMESPACE_LABEL, "ClusterCachePolicy", DEFAULT)
 
 
@@ -103,7 +102,7 @@ def _read(workload: Workload, reading: _Reading) -> None:
     if workload.unread:
         reading.unread.setdefault(workload.user, workload.unread)
     originals = originals_of(workload.pod)
-    windows = _WINDOWS if is_windows(workload.spec) else None
+    nowhere = windows(workload.spec)
     rules = _rules(workload, reading.policies)
     late = {image for image, since in waited_for(workload.pod).items() if reading.patience.is_over(since)}
     for container in _images(workload.spec):
@@ -112,7 +111,7 @@ def _read(workload: Workload, reading: _Reading) -> None:
         if isinstance(reference, Obstacle):
             image, found = container["image"], reference
         else:
-            image, found = str(reference.identity), windows or obstacle(reference, container, reading.settings)
+            image, found = str(reference.identity), nowhere or obstacle(reference, container, reading.settings)
         # What is served fits the schema by its own limits; for the rest, a pod could hold texts of any length.
         image = image[:_MAX_IMAGE]
         use = _add(reading.uses, image, _ignored(found) if found else _decided(rules, image, reading), workload)

@@ -15,9 +15,12 @@ _FARGATE = "eks.amazonaws.com/fargate-profile"
 def unreached(pod: Object) -> Obstacle | None:
     """Why no proxy serves the pod, as far as the pod itself says where it runs."""
     spec = part(pod, "spec")
-    if _is_windows(spec):
-        return _WINDOWS
-    return _VIRTUAL if _is_virtual(pod, spec) else None
+    return windows(spec) or (_VIRTUAL if _is_virtual(pod, spec) else None)
+
+
+def windows(spec: Object) -> Obstacle | None:
+    """Why no proxy serves a pod with this spec, where it asks for Windows nodes: nor is its image worth a copy."""
+    return _WINDOWS if _is_windows(spec) else None
 
 
 def _is_windows(spec: Object) -> bool:

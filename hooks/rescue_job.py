@@ -18,7 +18,8 @@ ACCOUNT = "kuik-rescue"
 TARGETS = "kuik.dev/targets"
 ATTEMPT = "kuik.dev/attempt"
 NAMESPACES = "kuik.dev/namespaces"
-_MAX_NAMESPACES = 50
+_MOST = 50
+"""Namespaces of one run."""
 _DEADLINE = 300  # seconds
 _FIRST_BACKOFF = 30.0
 _MAX_BACKOFF = 600.0
@@ -49,18 +50,24 @@ def rescue(waits: Iterable[Wait], observed: Group, mode: str, settings: Settings
         return Rescue()
     text = json.dumps([[one.namespace, one.image, one.name] for one in targets])
     digits = hashlib.sha256(text.encode()).hexdigest()[:10]
-    namespaces = sorted({one.namespace for one in targets})[:_MAX_NAMESPACES]
     before = [job for job in observed.values() if annotations(job).get(TARGETS) == digits]
     last = max(before, key=_attempt, default=None)
     if last is None:
-        return Rescue(_job(digits, 1, namespaces, mode, settings))
+        return Rescue(_job(digits, 1, _turn(targets, digits, 1), mode, settings))
     number = _attempt(last)
     pause = min(_MAX_BACKOFF, _FIRST_BACKOFF * 2 ** min(number - 1, 10))
     ended = parse_time((condition(last, "Complete") or condition(last, "Failed") or {}).get("lastTransitionTime"))
     left = left_of(pause, ended, now) if ended else 0.0
     if left > 0:
-        return Rescue(_job(digits, number, namespaces, mode, settings), left)
-    return Rescue(_job(digits, number + 1, namespaces, mode, settings))
+        return Rescue(_job(digits, number, _turn(targets, digits, number), mode, settings), left)
+    return Rescue(_job(digits, number + 1, _turn(targets, digits, number + 1), mode, settings))
+
+
+def _turn(targets: Iterable[Wait], digits: str, attempt: int) -> list[str]:
+    """The namespaces of one attempt, where there are too many for one: each has its turn, wherever the first began."""
+    names = sorted({one.namespace for one in targets})
+    start = (int(digits, 16) + (attempt - 1) * _MOST) % len(names) if len(names) > _MOST else 0
+    return (names[start:] + names[:start])[:_MOST]
 
 
 def _ended(job: Object) -> bool:

@@ -89,7 +89,7 @@ def top_controller(pod: Object, crons: Collection[str]) -> str:
     """
     reference = owner(pod)
     if reference is None or MIRROR in annotations(pod):
-        return f"Pod/{metadata(pod)['name']}"
+        return f"{POD.kind}/{metadata(pod).get('name', '')}"  # a new pod may have none yet
     kind, name = str(reference.get("kind")), str(reference.get("name"))
     if kind == "ReplicaSet":
         suffix = f"-{labels(pod).get(_HASH_LABEL)}"
@@ -102,11 +102,8 @@ def top_controller(pod: Object, crons: Collection[str]) -> str:
 
 def owner_kind(pod: Object) -> str:
     """The kind of the workload that a pod belongs to, told from the pod alone, so that admission says the same."""
-    reference = owner(pod)
-    if reference is None:  # a new pod may have no name yet either
-        return POD.kind
-    kind = top_controller(pod, ()).partition("/")[0]
-    return CRON_JOB.kind if kind == "Job" and _cron_of(str(reference.get("name"))) else kind
+    kind, _, name = top_controller(pod, ()).partition("/")
+    return CRON_JOB.kind if kind == "Job" and _cron_of(name) else kind
 
 
 def _cron_of(job: str) -> str | None:

@@ -232,6 +232,10 @@ def test_the_kind_of_the_top_controller(kind: str, name: str, labels: dict[str, 
     reference = {"kind": kind, "name": name, "controller": True}
     assert owner_kind({"metadata": {"labels": labels, "ownerReferences": [reference]}}) == expected
     assert owner_kind({"metadata": {"generateName": "x-"}}) == "Pod"
+    mirror = {"annotations": {"kubernetes.io/config.mirror": "x"}, "ownerReferences": [reference]}
+    assert owner_kind({"metadata": {"generateName": "x-", **mirror}}) == "Pod", (
+        "a template may wear a mirror's annotation"
+    )
 
 
 def test_a_repository_is_private_where_its_images_differ() -> None:

@@ -210,3 +210,25 @@ def test_images_that_somebody_suspended_take_nobody_elses_turn() -> None:
     ]
     assert [child["spec"]["image"] for child in kept if not child["spec"].get("suspend")], "somebody may copy"
     assert sum(not child["spec"].get("suspend") for child in kept) == 5
+
+
+def waiting_at(names: list[str]) -> list[Any]:
+    return [inventory(name, [used("nginx:1", waiting=["Proxied"])]) for name in names]
+
+
+def rescued(answered: dict[str, Any]) -> dict[str, Any]:
+    (job,) = [child for child in answered["children"] if child["kind"] == "Job"]
+    return {**job, "status": {"conditions": [{"type": "Complete", "status": "True"}]}}
+
+
+def test_no_namespace_waits_for_its_rescue_behind_others_that_nothing_helps() -> None:
+    names = [f"team-{number:03}" for number in range(170)]
+    looked_at: set[str] = set()
+    jobs: list[Any] = []
+    for _ in range(4):
+        jobs = [rescued(sync(image_cache(), jobs, waiting_at(names), NOW))]
+        arguments = jobs[0]["spec"]["template"]["spec"]["containers"][0]["args"]
+        found = [word for word in arguments if word.startswith("team-")]
+        assert len(found) <= 50
+        looked_at.update(found)
+    assert looked_at == set(names)

@@ -183,3 +183,14 @@ def pod_of(name: str, image: str) -> dict[str, Any]:
     meta = {"name": name, "namespace": "shop"}
     spec = {"containers": [{"name": "c", "image": image}]}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+
+
+@pytest.mark.parametrize("label", ["kubernetes.io/os", "beta.kubernetes.io/os"])
+def test_a_pod_that_demands_windows_nodes_in_any_way_is_left_alone_as_admission_leaves_it(label: str) -> None:
+    """A copy of its image would only fail where the platforms to copy are Linux'."""
+    demand = {"nodeSelectorTerms": [{"matchExpressions": [{"key": label, "operator": "In", "values": ["windows"]}]}]}
+    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": demand}}
+    for placed in ({"affinity": affinity}, {"nodeSelector": {label: "windows"}}):
+        pod = pod_of("logs", "mcr.example/windows/servercore:1")
+        (entry,) = inventory([{**pod, "spec": {**pod["spec"], **placed}}])["spec"]["images"]
+        assert (entry["decision"], entry["rule"]) == ("Ignore", "Windows")
