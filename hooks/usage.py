@@ -75,6 +75,8 @@ def usage(namespaces: Group, inventories: Group, policies: Group) -> Usage:
     for inventory in inventories.values():
         told.setdefault(namespace_of(inventory), []).append(inventory)
     gaps = {name: "has no inventory" for ns in namespaces.values() if (name := metadata(ns)["name"]) not in told}
+    if not namespaces:  # every cluster has some
+        gaps["the cluster"] = "shows no namespace"
     for name, parts in told.items():
         # All are read, whatever is wrong with one of them: what is named there is used.
         reasons = [why for one in parts if (why := _read(one, found))]

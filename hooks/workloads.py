@@ -79,7 +79,7 @@ def _copies(pod: Object) -> bool:
     """Whether the pod is of one of kuik's own Jobs: counted, each would change the inventory of kuik's namespace."""
     found = labels(pod)
     ours = found.get("app.kubernetes.io/name") == POD_LABELS["app.kubernetes.io/name"]
-    return ours and found.get("app.kubernetes.io/component") in _OF_JOBS
+    return ours and str(found.get("app.kubernetes.io/component")) in _OF_JOBS
 
 
 def top_controller(pod: Object, crons: Collection[str]) -> str:

@@ -31,6 +31,11 @@ from registry.transport import Timeouts, Transport, host_settings
 RESULT = "kuik.dev/result"
 """The annotation on the Job that holds its result, as JSON."""
 
+_MOST_PLATFORMS = 100
+_LONGEST_PLATFORM = 64
+_LONGEST_MESSAGE = 1024
+"""What a CachedImage's status holds, so that the result is as short as an annotation should be."""
+
 TERMINATION_LOG = Path("/dev/termination-log")
 
 PATIENT = Timeouts(connect=3, read=120)
@@ -67,13 +72,14 @@ def perform(order: Order, source: Source, target: Target, progress: Progress) ->
 
 
 def succeeded(copied: Copied) -> dict[str, Any]:
-    """The result of a copy that is complete."""
-    return {"digest": str(copied.digest), "size": copied.size, "platforms": sorted(str(p) for p in copied.platforms)}
+    """The result of a copy that is complete; an index names as many platforms as it likes, and these are the first."""
+    named = sorted(text for platform in copied.platforms if len(text := str(platform)) <= _LONGEST_PLATFORM)
+    return {"digest": str(copied.digest), "size": copied.size, "platforms": named[:_MOST_PLATFORMS]}
 
 
 def failed(error: RegistryError) -> dict[str, Any]:
     """The result of a copy that could not be made: the reason that a person acts on, and a sentence."""
-    return {"reason": error.reason, "message": str(error)}
+    return {"reason": error.reason, "message": str(error)[:_LONGEST_MESSAGE]}
 
 
 @dataclass

@@ -205,3 +205,14 @@ def test_the_image_of_a_cached_image_cannot_be_changed(installed: ControlPlane) 
     with pytest.raises(Refused, match=r"spec\.image.*make another"):
         installed.api.patch(obj, {"spec": {"image": "docker.io/library/nginx:2"}})
     installed.kubectl("delete", "ci", "fixed")
+
+
+def test_the_selector_of_a_cache_cannot_be_changed(installed: ControlPlane) -> None:
+    """The images that exist would be nobody's: they would neither be copied nor expire any more."""
+    installed.kubectl("create", "-f", "-", stdin=json.dumps(cache()))
+    try:
+        with pytest.raises(Refused, match=r"spec\.selector.*cannot change"):
+            installed.api.patch(cache(), {"spec": {"selector": {"matchLabels": {"another": "one"}}}})
+        installed.api.patch(cache(), {"spec": {"retention": "7d"}})
+    finally:
+        installed.kubectl("delete", "ic", "default")

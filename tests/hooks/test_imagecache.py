@@ -232,3 +232,14 @@ def test_no_namespace_waits_for_its_rescue_behind_others_that_nothing_helps() ->
         assert len(found) <= 50
         looked_at.update(found)
     assert looked_at == set(names)
+
+
+def test_a_cluster_that_shows_no_namespace_is_one_that_nobody_can_see() -> None:
+    child = {"apiVersion": "kuik.dev/v1alpha1", "kind": "CachedImage", "metadata": {"name": "old"}}
+    for since in ({}, {"unusedSince": "2026-01-01T00:00:00Z"}):
+        there = {**child, "spec": {"image": "docker.io/library/old:1", **since}}
+        asked = golden.request(STAGE, image_cache(), [there], [])
+        said = answer(STAGE, asked, Context(NOW, in_use=NONE_IN_USE))
+        (kept,) = images(said)
+        assert kept["spec"].get("unusedSince") == since.get("unusedSince")
+        assert "nothing expires" in said["status"]["conditions"][0]["message"]

@@ -10,7 +10,12 @@ from pathlib import Path
 import click
 import pytest
 
-from kuik.copy_job import Order, read_order
+from hooks.attempts import Attempt
+from hooks.attempts import Copied as Taken
+from kuik.copy_job import Order, failed, read_order, succeeded
+from registry.copy import Copied
+from registry.digest import Digest
+from registry.errors import Unreachable
 from registry.manifest import Platform
 from registry.reference import Reference
 from tests.rig import skopeo
@@ -82,3 +87,22 @@ def test_an_order_is_read_from_arguments() -> None:
 def test_orders_that_make_no_sense_are_refused(words: list[str]) -> None:
     with pytest.raises(click.UsageError):
         read_order(words)
+
+
+def job(result: object) -> dict[str, object]:
+    noted = {"kuik.dev/result": json.dumps(result), "kuik.dev/attempt": "1"}
+    done = {"conditions": [{"type": "Complete", "status": "True"}]}
+    return {"metadata": {"name": "copy", "annotations": noted}, "status": done}
+
+
+@pytest.mark.parametrize("names", [[f"linux/a{number}" for number in range(5000)], ["linux/" + "a" * 100_000]])
+def test_an_index_of_any_number_of_platforms_gives_a_result_that_is_read(names: list[str]) -> None:
+    platforms = tuple(map(Platform.parse, [*names, "linux/a"]))
+    taken = Attempt.read(job(succeeded(Copied(Digest.parse("sha256:" + "ab" * 32), 1, platforms, 1)))).outcome
+    assert isinstance(taken, Taken)
+    assert "linux/a" in taken.platforms
+
+
+def test_a_registry_that_says_a_lot_gives_a_reason_that_is_read() -> None:
+    outcome = Attempt.read(job(failed(Unreachable("no " * 10_000)))).outcome
+    assert getattr(outcome, "reason", "") == "Unreachable"
