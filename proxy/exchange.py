@@ -125,7 +125,8 @@ def _response(answer: Answer, account: Account) -> Response:
         wrap = http.environ.get("wsgi.file_wrapper")
         body = wrap(SendingFile(answer.body, done)) if wrap else Sending(answer.body, done)
     else:
-        body = Sending(answer.body, done, _client())
+        framed = answer.length is None  # the server writes it in chunks, as it has no length
+        body = Sending(answer.body, done, None if framed else _client())
     return Response(body, answer.status, headers, direct_passthrough=True)
 
 
