@@ -43,7 +43,9 @@ class _Pair:
         return _pem(self.certificate)
 
     def lasts(self, now: datetime, more: timedelta = timedelta()) -> bool:
-        return now + more < self.certificate.not_valid_after_utc
+        """Whether it is valid now, which one that a wrong clock made is not yet, and for so long."""
+        begun = self.certificate.not_valid_before_utc <= now
+        return begun and now + more < self.certificate.not_valid_after_utc
 
     def signed(self, other: x509.Certificate) -> bool:
         try:

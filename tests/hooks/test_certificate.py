@@ -61,6 +61,15 @@ def test_over_thirty_years_what_is_served_is_trusted_by_who_read_the_bundle_days
     assert len(signers) == 4, "three CAs were followed by another one"
 
 
+@pytest.mark.parametrize("ahead", [timedelta(days=120), timedelta(days=3650), timedelta(days=7300)])
+def test_a_clock_that_was_ahead_for_a_while_leaves_no_certificate_of_the_future(ahead: timedelta) -> None:
+    """Nobody trusts one that is not valid yet, and it would be years until it is."""
+    made = plan(plan({}, START, NAMES), START + ahead, NAMES)
+    again = plan(made, START, NAMES)
+    assert trusts(again[BUNDLE], again[SERVED], START)
+    assert plan(again, START + timedelta(days=1), NAMES) is again
+
+
 def test_who_still_serves_the_certificate_of_before_is_trusted_by_the_new_bundle() -> None:
     data = plan({}, START, NAMES)
     signer = data[SIGNER]
