@@ -95,6 +95,11 @@ def obstacle(reference: Reference, container: Object, settings: Settings) -> Obs
     return None
 
 
+def has_ended(pod: Object) -> bool:
+    """Whether all of the pod's containers have ended for good: it uses its images no more."""
+    return part(pod, "status").get("phase") in ("Succeeded", "Failed")
+
+
 def opted(pod: Object) -> bool | None:
     """What the pod's labels say: True to cache, False to leave alone, None where they say nothing."""
     found = labels(pod)

@@ -8,13 +8,14 @@ from hooks.conditions import FALSE, Condition, holds
 from hooks.facts import Absent, Group, Groups, Known, Observation, Questions, Unknown
 from hooks.fitness import unfit
 from hooks.messages import Desired, RelatedRule, Unreadable
+from hooks.progress import WANTED
 from hooks.pull_roles import pull_roles
 from hooks.rescue_job import Rescue, rescue
 from hooks.resources import CACHED, CLUSTER_POLICY, DAEMON_SET, INVENTORY, JOB, NAMESPACE, WEBHOOK
 from hooks.retention import DEFAULT_RETENTION
 from hooks.summary import Seen, proxies_unfit, summary
 from hooks.terms import REFRESH_MODES, Refresh, Retention, Terms
-from hooks.turns import WANTED, Candidate, turns
+from hooks.turns import Candidate, turns
 from hooks.usage import Usage, usage
 from hooks.waiting import DIRECT
 from hooks.wanted import Plan, Wanted, overdue, pull_secrets, wanted

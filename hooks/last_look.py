@@ -2,14 +2,12 @@
 
 from collections.abc import Iterable
 
-from hooks.containers import Obstacle, containers, image_volumes, originals_of, upstream
+from hooks.containers import Obstacle, containers, has_ended, image_volumes, originals_of, upstream
 from hooks.facts import Known, Unknown
 from hooks.fitness import lost_nodes, reach
 from kube.client import Api, KubernetesError
 from kube.paths import KINDS
 from kube.types import Object, part
-
-_FINISHED = frozenset({"Succeeded", "Failed"})
 
 
 def look(api: Api, proxy: str) -> Known[frozenset[str]] | Unknown:
@@ -33,7 +31,7 @@ def images_in_use(pods: Iterable[Object], proxy: str) -> frozenset[str]:
     """The identities of the images of all pods that have not ended, by the names they were written with."""
     found: set[str] = set()
     for pod in pods:
-        if part(pod, "status").get("phase") in _FINISHED:
+        if has_ended(pod):
             continue
         spec, originals = part(pod, "spec"), originals_of(pod)
         named = [container for _, _, container in containers(spec)]

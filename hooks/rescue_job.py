@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from hooks.attempts import ATTEMPT
 from hooks.conditions import condition, holds
 from hooks.facts import Group, Settings
 from hooks.jobs import one_run, pod_spec, values
@@ -16,7 +17,6 @@ from kube.types import Object, annotations, parse_time
 
 ACCOUNT = "kuik-rescue"
 TARGETS = "kuik.dev/targets"
-ATTEMPT = "kuik.dev/attempt"
 NAMESPACES = "kuik.dev/namespaces"
 _MOST = 50
 """Namespaces of one run."""

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from hooks.progress import RUNNING, STALLED, WANTED
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -22,11 +24,6 @@ class Candidate:
     def _rank(self) -> tuple[bool, bool, bool, bool, bool, str]:
         """The lowest comes first: who copies, who may already, who never was cached, whom pods wait for."""
         return (self.copy != RUNNING, not self.admitted, self.cached, not self.waiting, not self.used, self.name)
-
-
-WANTED = "Wanted"
-RUNNING = "Running"
-STALLED = "Stalled"
 
 
 def turns(candidates: Iterable[Candidate], most: int) -> frozenset[str]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from hooks.containers import MIRROR
+from hooks.containers import MIRROR, has_ended
 from hooks.facts import Groups
 from hooks.jobs import POD_LABELS
 from hooks.resources import CRON_JOB, DAEMON_SET, DEPLOYMENT, POD, POLICY, SERVICE_ACCOUNT, STATEFUL_SET
@@ -16,7 +16,6 @@ _TEMPLATE = ("spec", "template", "spec")
 _PATHS = {CRON_JOB: ("spec", "jobTemplate", *_TEMPLATE)}
 TEMPLATES = (DEPLOYMENT, STATEFUL_SET, DAEMON_SET, CRON_JOB)
 _OF_JOBS = frozenset({"copy", "rescue"})
-_FINISHED = frozenset({"Succeeded", "Failed"})
 _CRON_RUN = re.compile(r"(.+)-([0-9]{8})")  # the CronJob controller adds the scheduled time in minutes
 _MINUTES = range(25_000_000, 60_000_000)  # 2017 to 2084; a date such as 20260101 is none of them
 _MAX_USER = 320  # a pod's owner reference may say anything
@@ -65,7 +64,7 @@ def _pods(related: Groups, crons: set[str]) -> Iterator[tuple[str, str, Object, 
         for obj in related[resource.group].values():
             yield _user(resource.kind, obj), resource.kind, _template(obj, path), misshapen(obj, path)
     for pod in related[POD.group].values():
-        if str(part(pod, "status").get("phase")) not in _FINISHED and not _copies(pod):
+        if not has_ended(pod) and not _copies(pod):
             yield top_controller(pod, crons), owner_kind(pod), pod, misshapen(pod, ("spec",))
 
 

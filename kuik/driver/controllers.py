@@ -6,36 +6,10 @@ from typing import Any, Self
 
 import yaml
 
-KINDS = {
-    "namespaces": "Namespace",
-    "pods": "Pod",
-    "serviceaccounts": "ServiceAccount",
-    "deployments": "Deployment",
-    "statefulsets": "StatefulSet",
-    "daemonsets": "DaemonSet",
-    "cronjobs": "CronJob",
-    "jobs": "Job",
-    "imagecaches": "ImageCache",
-    "imageinventories": "ImageInventory",
-    "cachedimages": "CachedImage",
-    "clustercachepolicies": "ClusterCachePolicy",
-    "cachepolicies": "CachePolicy",
-    "roles": "Role",
-    "rolebindings": "RoleBinding",
-    "mutatingwebhookconfigurations": "MutatingWebhookConfiguration",
-}
-"""Resources (as controllers name them) and their kinds: what an API server's discovery would tell."""
+from kube.paths import KINDS
 
-CLUSTER_SCOPED = frozenset(
-    {
-        "Namespace",
-        "ImageCache",
-        "ImageInventory",
-        "CachedImage",
-        "ClusterCachePolicy",
-        "MutatingWebhookConfiguration",
-    }
-)
+_KINDS = {kind.plural: kind for kind in KINDS.values()}
+"""Kinds by the names that controllers have for them: what an API server's discovery would tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +24,7 @@ class Resource:
     def read(cls, spec: dict[str, Any]) -> Self:
         """From an entry such as `{apiVersion: batch/v1, resource: jobs, updateStrategy: {method: OnDelete}}`."""
         strategy = (spec.get("updateStrategy") or {}).get("method", "OnDelete")
-        return cls(spec["apiVersion"], KINDS[spec["resource"]], strategy)
+        return cls(spec["apiVersion"], _KINDS[spec["resource"]].kind, strategy)
 
     @property
     def group(self) -> str:
@@ -59,7 +33,7 @@ class Resource:
 
     @property
     def namespaced(self) -> bool:
-        return self.kind not in CLUSTER_SCOPED
+        return KINDS[self.kind].namespaced
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,11 @@ import click
 
 from hooks.containers import parse
 from hooks.observe import InvalidSetting, settings_from
+from hooks.webhook import MODES, ON
 from kube.client import Api, KubernetesError
 from kuik import __version__
 from kuik.commands.output import plain_table, print_table
-from kuik.rescue.decision import MODES, ON, World, rescue
+from kuik.rescue.decision import World, rescue
 from kuik.rescue.perform import FAILED, MOST, Outcome, perform, pods_of, read_world
 from registry.proxied import split_private
 from registry.reference import InvalidReference, Reference

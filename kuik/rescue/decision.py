@@ -17,12 +17,11 @@ from hooks.facts import Absent, Access, Proof, Settings
 from hooks.policy import NamespacePolicies, Policies
 from hooks.rewrite import REWRITTEN, Change, Rewrite, Rules, annotate, originals_text, plan, replace_images
 from hooks.waiting import waiting_containers
+from hooks.webhook import MODES, OFF, ON, OPT_IN
 from hooks.workloads import owner_kind
 from kube.types import MODE_LABEL, Object, annotations, labels, metadata, part
 from registry.reference import Reference
 
-OFF, OPT_IN, ON = "Off", "OptIn", "On"
-MODES = (OFF, "Audit", OPT_IN, ON)
 TO_PROXY = "ToProxy"
 TO_ORIGINAL = "ToOriginal"
 

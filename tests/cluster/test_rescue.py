@@ -14,8 +14,9 @@ import pytest
 from hooks.containers import ORIGINALS
 from hooks.facts import Settings
 from hooks.own_secrets import CAPABILITY
+from hooks.webhook import ON
 from kube.client import Api
-from kuik.rescue.decision import ON, World, rescue
+from kuik.rescue.decision import World, rescue
 from kuik.rescue.perform import CHANGED, DONE, perform, pods_of, read_world
 from registry.capability import capability
 from registry.reference import Reference
