@@ -23,6 +23,8 @@ _MAX_TAGS_PAGE = 4 << 20
 _MAX_TAG_PAGES = 100
 _MAX_TAGS = 100_000
 """With names as long as they may be, 18 MB: a registry may send names without end."""
+SLOWEST = 60.0
+"""Seconds for a manifest or a page of tags to come whole, once it began: others wait for the same one."""
 _NO_HEAD = frozenset({400, 405, 501})
 
 
@@ -189,7 +191,7 @@ def _described(response: Response, reference: Reference) -> Descriptor | None:
 
 def _read_manifest(response: Response, reference: Reference) -> Manifest:
     try:
-        raw = response.read(MAX_MANIFEST)
+        raw = response.read(MAX_MANIFEST, SLOWEST)
     except Unreachable as error:
         raise _BrokeOff(str(error)) from error
     media_type = parse_options_header(response.headers.get("Content-Type"))[0]
@@ -209,7 +211,7 @@ def _claimed(response: Response) -> Digest | None:
 
 def _tag_names(response: Response, reference: Reference) -> list[str]:
     try:
-        document = json.loads(response.read(_MAX_TAGS_PAGE))
+        document = json.loads(response.read(_MAX_TAGS_PAGE, SLOWEST))
     except (ValueError, RecursionError):
         document = None
     names = document.get("tags") if isinstance(document, dict) else ()

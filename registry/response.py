@@ -12,6 +12,8 @@ from registry.errors import Corrupt, Unreachable
 
 PIECE = 1 << 20
 _DRAIN = 64 * 1024
+BEGINNING_SECONDS = 5.0
+"""In which the words of an error come, or are not waited for."""
 
 
 class TimedOut(Unreachable):
@@ -110,11 +112,17 @@ class Response:
         return None if self._bodyless else self._body.direct()
 
     def beginning(self, limit: int) -> bytes:
-        """Up to `limit` bytes of the body, whatever happens to the rest; then the answer is closed."""
-        text = b""
+        """Up to `limit` bytes of the body, whatever happens to the rest; then the answer is closed.
+
+        What has not come after some seconds is not waited for.
+        """
+        text, until = b"", time.monotonic() + BEGINNING_SECONDS
         try:
             while len(text) < limit and (piece := self._body.read(limit - len(text))):
                 text += piece
+                if time.monotonic() > until and len(text) != self.length:
+                    self.close()
+                    return text
         except Unreachable:
             pass
         self.discard()

@@ -152,6 +152,28 @@ def test_a_registry_that_names_tags_without_end_is_not_listened_to_without_end(
         assert len(relay.requests) == 3
 
 
+@pytest.mark.parametrize("status", [200, 404])
+@pytest.mark.parametrize("what", ["manifests/1", "tags/list?n=1000"])
+def test_what_trickles_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch, status: int, what: str) -> None:
+    monkeypatch.setattr("registry.client.SLOWEST", 0.2)
+    monkeypatch.setattr("registry.response.BEGINNING_SECONDS", 0.2)
+    sent: list[int] = []
+
+    def trickle(exchange: faulty.Exchange) -> None:
+        exchange.begin(status, {"Content-Length": "200"})
+        for number in range(200):
+            exchange.write(b" ")
+            exchange.pause(0.05)
+            sent.append(number)
+
+    with Relay() as relay:
+        relay.rule(trickle, path=what, times=None)
+        ask = client().manifest if "manifests" in what else client().tags
+        with pytest.raises(Unreachable if status == 200 else NotFound):
+            ask(at(relay))
+        assert len(sent) < 100
+
+
 def test_a_private_registry_is_written_to_with_the_credentials_that_fit(private_upstream: Upstream) -> None:
     reference = Reference.parse(f"{private_upstream.host}/new/app:1")
     content = b"some content"
