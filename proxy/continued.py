@@ -1,9 +1,10 @@
 """How a transfer that breaks goes on from the next source, before the client notices."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from proxy.outlet import Outlet, Pace
+from proxy.outlet import Outlet, Pace, Slowness
 from proxy.sources.message import Answer, Request
 from proxy.span import ByteRange, Span
 from proxy.stream import PiecesBody, cut
@@ -35,10 +36,13 @@ class Continued:
         self._whole = True  # the pieces are all that the body has
         self._first: bytes | None = None
         self._pace: Pace | None = _pace(answer)
+        self._slowness: Slowness | None = None
+        self._slow: TooSlow | None = None
 
     def begin(self) -> None:
         """Have the first piece at hand, so that a source that breaks at once is none; raises when no source is left."""
         self._first = self._read()
+        self._slowness = _slowness(self._pace)
 
     def __iter__(self) -> Iterator[bytes]:
         piece, self._first = self._first, None
@@ -84,6 +88,10 @@ class Continued:
 
     def _read(self) -> bytes | None:
         while True:
+            if self._slow:
+                slow, self._slow = self._slow, None
+                self._look_elsewhere(slow)
+            begun = time.monotonic()
             try:
                 piece = self._within(next(self._pieces, None))
             except (RegistryError, OSError) as error:
@@ -91,7 +99,18 @@ class Continued:
                 self._go_on(typed(error))
             else:
                 self._at += len(piece or b"")
+                if piece:
+                    self._weigh(len(piece), time.monotonic() - begun)
                 return piece
+
+    def _weigh(self, count: int, seconds: float) -> None:
+        """A piece came, which the client gets first, however slow it was."""
+        if self._slowness and self._span and self._at < self._span.stop:
+            try:
+                self._slowness.came(count)
+                self._slowness.waited(seconds)
+            except TooSlow as slow:
+                self._slow = slow
 
     def _within(self, piece: bytes | None) -> bytes | None:
         """The piece, and no byte beyond what was promised: the client would take that for the next answer."""
@@ -108,7 +127,7 @@ class Continued:
         try:
             self._go_on(slow)
         except RegistryError:
-            self._pace = None
+            self._pace = self._slowness = None
         else:
             body.close()
 
@@ -130,6 +149,7 @@ class Continued:
         rest.story.went_on(self._source, answer.source, self._at, error)
         self._source = answer.source
         self._pace = _pace(answer)
+        self._slowness = _slowness(self._pace)
         self._body = answer.body
         self._whole = answer.span == Span(self._at, span.stop)
         self._pieces = iter(answer.body) if self._whole else cut(answer.body, self._at - begins, span.stop - self._at)
@@ -140,6 +160,10 @@ def _pace(answer: Answer) -> Pace:
     forwarded = "fwd" in answer.cache.partition(",")[0]
     seconds = FETCHED_SECONDS if forwarded else KEPT_SECONDS
     return Pace(seconds, int(SLOWEST * seconds))
+
+
+def _slowness(pace: Pace | None) -> Slowness | None:
+    return Slowness(pace) if pace else None
 
 
 def typed(error: RegistryError | OSError) -> RegistryError:

@@ -122,37 +122,56 @@ def splices() -> bool:
         return False
 
 
-class Watch:
-    """How long a body's next bytes are waited for: time that the client takes does not count."""
+class Slowness:
+    """Whether a body comes at a pace: time that the client takes does not count."""
 
-    def __init__(self, direct: Direct, pace: Pace | None) -> None:
-        self._direct = direct
+    def __init__(self, pace: Pace) -> None:
         self._pace = pace
         self._waited = 0.0
         self._bytes = 0
+
+    @property
+    def left(self) -> float:
+        """Seconds of waiting until it is judged next."""
+        return max(self._pace.seconds - self._waited, 0.0)
 
     def came(self, count: int) -> None:
         """So many bytes were there."""
         self._bytes += count
 
+    def waited(self, seconds: float) -> None:
+        """They were waited for so long; raises TooSlow."""
+        self._waited += seconds
+        if self._waited < self._pace.seconds:
+            return
+        if self._bytes < self._pace.bytes:
+            raise TooSlow(f"{self._bytes} bytes came in {self._waited:.0f} s")
+        self._waited, self._bytes = 0.0, 0
+
+
+class Watch:
+    """How long a body's next bytes are waited for."""
+
+    def __init__(self, direct: Direct, pace: Pace | None) -> None:
+        self._direct = direct
+        self._slowness = Slowness(pace) if pace else None
+
+    def came(self, count: int) -> None:
+        """So many bytes were there."""
+        if self._slowness:
+            self._slowness.came(count)
+
     def wait(self) -> None:
         """Return when there is more; raises TimedOut, TooSlow."""
         poll = select.poll()
         poll.register(self._direct.socket, select.POLLIN)
-        timeout = self._direct.timeout if self._pace is None else self._pace.seconds - self._waited
+        timeout = self._slowness.left if self._slowness else self._direct.timeout
         begun = time.monotonic()
-        there = poll.poll(max(timeout, 0) * 1000)
-        if self._pace:
-            self._waited += time.monotonic() - begun
-            if self._waited >= self._pace.seconds:
-                self._judge(self._pace)
+        there = poll.poll(timeout * 1000)
+        if self._slowness:
+            self._slowness.waited(time.monotonic() - begun)
         elif not there:
             raise TimedOut(f"nothing came for {timeout:.0f} s")
-
-    def _judge(self, pace: Pace) -> None:
-        if self._bytes < pace.bytes:
-            raise TooSlow(f"{self._bytes} bytes came in {pace.seconds:.0f} s")
-        self._waited, self._bytes = 0.0, 0
 
 
 def _fill(direct: Direct, into: int, left: int, watch: Watch) -> int:

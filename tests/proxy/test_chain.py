@@ -1,5 +1,6 @@
 """Whom the chain asks, what it tells when nobody has it, and how a broken body goes on."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -207,6 +208,41 @@ def test_a_body_that_ends_early_goes_on_elsewhere_and_is_seen_to_break_where_nob
     assert read(Chain([EndsEarly("registry")], [Fake("shield")]).fetch(A_BLOB)) == BLOB
     with pytest.raises(Unreachable):
         read(Chain([EndsEarly("registry")]).fetch(A_BLOB))
+
+
+@pytest.mark.parametrize("others", [True, False])
+def test_a_body_that_trickles_through_python_goes_on_elsewhere_where_there_is_another(
+    monkeypatch: pytest.MonkeyPatch, others: bool
+) -> None:
+    monkeypatch.setattr("proxy.continued.KEPT_SECONDS", 0.1)
+
+    class Trickles(Fake):
+        """As one does over TLS."""
+
+        def _pieces(self, content: bytes) -> Iterator[bytes]:
+            for at in range(0, len(content), 50):
+                time.sleep(0.03)
+                yield content[at : at + 50]
+
+    slow, shield = Trickles("registry"), Fake("shield")
+    chain = Chain([slow], [shield] if others else [])
+    assert read(chain.fetch(A_BLOB)) == BLOB
+    assert slow.closed == 1
+    assert [request.range is not None for request in shield.asked] == [True] * others
+
+
+def test_who_is_slow_with_the_last_bytes_has_given_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.continued.KEPT_SECONDS", 0.05)
+
+    class LastIsLate(Fake):
+        def _pieces(self, content: bytes) -> Iterator[bytes]:
+            yield content[:-24]
+            time.sleep(0.1)
+            yield content[-24:]
+
+    shield = Fake("shield")
+    assert read(Chain([LastIsLate("registry")], [shield]).fetch(A_BLOB)) == BLOB
+    assert not shield.asked
 
 
 @pytest.mark.parametrize("wanted", [None, ByteRange(0, 99), ByteRange(0, 149)])
