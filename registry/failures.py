@@ -116,15 +116,26 @@ def read_complaint(body: bytes) -> Complaint:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that `Retry-After` asks to wait, written as seconds or as a date; None without a usable one."""
+    """Seconds that `Retry-After` asks to wait, written as seconds or as a date; None without a usable one.
+
+    A date is one of the server's clock, which its `Date` tells: this machine's may be wrong by hours.
+    """
     text = headers.get("Retry-After", "").strip()
     if not text:
         return None
     try:
-        seconds = float(text) if text.isdecimal() else parsedate_to_datetime(text).timestamp() - time.time()
+        seconds = float(text) if text.isdecimal() else parsedate_to_datetime(text).timestamp() - _now(headers)
     except (ValueError, OverflowError):
         return None
     return min(max(seconds, 0.0), _LONGEST_WAIT)
+
+
+def _now(headers: Mapping[str, str]) -> float:
+    """The server's time, or without its word this machine's, as Unix time."""
+    try:
+        return parsedate_to_datetime(headers.get("Date", "")).timestamp()
+    except (ValueError, OverflowError):
+        return time.time()
 
 
 def _message(response: Response, what: str, complaint: Complaint, kind: type[RegistryError]) -> str:
