@@ -16,7 +16,7 @@ from hooks.retention import DEFAULT_RETENTION
 from hooks.summary import Seen, proxies_unfit, summary
 from hooks.terms import REFRESH_MODES, Refresh, Retention, Terms
 from hooks.turns import Candidate, turns
-from hooks.usage import Usage, usage
+from hooks.usage import Usage, may_be_whole, usage
 from hooks.waiting import DIRECT
 from hooks.wanted import Plan, Wanted, overdue, pull_secrets, wanted
 from hooks.webhook import MIRROR, MODES, NAME, OFF, ON, OPT_IN, bundle_of, configuration, encoded
@@ -41,6 +41,7 @@ def asks(parent: Object, observed: Groups, now: datetime) -> Questions:
     nodes only when too few proxies are ready."""
     defaults = _defaults(part(parent, "spec"))
     due = any(overdue(child, defaults, now) for child in observed[CACHED.group].values())
+    due = due and may_be_whole(observed[NAMESPACE.group], observed[INVENTORY.group])
     rewrites = _mode(part(parent, "spec")) != OFF
     proxies = list(observed[DAEMON_SET.group].values())
     return Questions(pods=due, authority=rewrites, lost=rewrites and bool(proxies) and unfit(proxies) is not None)

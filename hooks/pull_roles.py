@@ -5,7 +5,7 @@ from typing import Any
 
 from hooks.facts import Group, JobSettings, Secret
 from hooks.resources import ROLE, ROLE_BINDING
-from kube.types import Object, metadata, part
+from kube.types import Object, ends, metadata
 
 NAME = "kuik-pull-secrets"
 SHIELD = "kuik-shield"
@@ -18,7 +18,7 @@ _LABELS = {
 
 def pull_roles(secrets: Iterable[Secret], namespaces: Group, settings: JobSettings) -> Iterator[Object]:
     """A Role and a RoleBinding for each namespace with secrets in use; a namespace that ends takes no new object."""
-    living = {metadata(ns)["name"] for ns in namespaces.values() if not _ends(ns)}
+    living = {metadata(ns)["name"] for ns in namespaces.values() if not ends(ns)}
     names: dict[str, set[str]] = {}
     for namespace, secret in secrets:
         if namespace in living:
@@ -26,10 +26,6 @@ def pull_roles(secrets: Iterable[Secret], namespaces: Group, settings: JobSettin
     for namespace in sorted(names):
         yield _role(namespace, sorted(names[namespace]))
         yield _binding(namespace, settings)
-
-
-def _ends(namespace: Object) -> bool:
-    return bool(metadata(namespace).get("deletionTimestamp")) or part(namespace, "status").get("phase") == "Terminating"
 
 
 def _role(namespace: str, secrets: list[str]) -> Object:

@@ -12,7 +12,7 @@ from hooks.rules import images_of, rules_of
 from hooks.terms import REFRESH_MODES, Refresh, Retention, Terms
 from hooks.waiting import DIRECT, PROXIED
 from kube.duration import parse_duration
-from kube.types import CLUSTER_CACHE_POLICY, Object, entries, metadata, part, texts
+from kube.types import CLUSTER_CACHE_POLICY, Object, ends, entries, metadata, part, texts
 from registry.reference import InvalidReference, Reference
 
 _OF_TERMS = frozenset({"retentionRule", "refresh", "platforms"})
@@ -74,7 +74,7 @@ def usage(namespaces: Group, inventories: Group, policies: Group) -> Usage:
     told: dict[str, list[Object]] = {}
     for inventory in inventories.values():
         told.setdefault(namespace_of(inventory), []).append(inventory)
-    gaps = {name: "has no inventory" for ns in namespaces.values() if (name := metadata(ns)["name"]) not in told}
+    gaps = {name: "has no inventory" for name in _living(namespaces) if name not in told}
     if not namespaces:  # every cluster has some
         gaps["the cluster"] = "shows no namespace"
     for name, parts in told.items():
@@ -84,6 +84,19 @@ def usage(namespaces: Group, inventories: Group, policies: Group) -> Usage:
             gaps[name] = reasons[0] if reasons else "has an inventory of which not all parts are there"
     unreadable = tuple(sorted(_ahead_of_need(policies, found.uses)))
     return Usage(found.uses, gaps, frozenset(found.waits), frozenset(found.ignored - found.uses.keys()), unreadable)
+
+
+def may_be_whole(namespaces: Group, inventories: Group) -> bool:
+    """Whether a glance finds no gap: then reading all may still find one."""
+    told = {namespace_of(one) for one in inventories.values()}
+    return told.issuperset(_living(namespaces)) and not any(
+        part(one, "spec").get("unreadable") for one in inventories.values()
+    )
+
+
+def _living(namespaces: Group) -> Iterator[str]:
+    """Those that have an inventory, or will: one that ends gets none any more, and its pods have the last look."""
+    return (metadata(ns)["name"] for ns in namespaces.values() if not ends(ns))
 
 
 def _ahead_of_need(policies: Group, uses: dict[str, Use]) -> Iterator[str]:

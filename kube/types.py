@@ -84,6 +84,11 @@ def annotations(obj: Object) -> Object:
     return part(metadata(obj), "annotations")
 
 
+def ends(namespace: Object) -> bool:
+    """Whether the Namespace is on its way out: it takes nothing new."""
+    return bool(metadata(namespace).get("deletionTimestamp")) or part(namespace, "status").get("phase") == "Terminating"
+
+
 def owner(obj: Object) -> Object | None:
     """The owner reference of the object's controller, where it has one."""
     return next((ref for ref in entries(metadata(obj), "ownerReferences") if ref.get("controller") is True), None)

@@ -243,3 +243,31 @@ def test_a_cluster_that_shows_no_namespace_is_one_that_nobody_can_see() -> None:
         (kept,) = images(said)
         assert kept["spec"].get("unusedSince") == since.get("unusedSince")
         assert "nothing expires" in said["status"]["conditions"][0]["message"]
+
+
+def test_pods_are_looked_at_only_where_the_look_can_end_in_something() -> None:
+    """While a namespace's use is not known nothing expires, so nobody lists ten thousand pods at every sync."""
+    old = {"apiVersion": "kuik.dev/v1alpha1", "kind": "CachedImage", "metadata": {"name": "old"}}
+    old["spec"] = {"image": "docker.io/library/old:1", "unusedSince": "2026-01-01T00:00:00Z"}
+    whole = [inventory(name, []) for name in NAMES]
+    unread = {**whole[0], "spec": {**whole[0]["spec"], "unreadable": ["Pod/odd: spec is no object"]}}
+
+    def looks(found: list[Any]) -> bool:
+        asked = golden.request(STAGE, image_cache(), [old], related(found))
+        return STAGE.asks(asked["parent"], {**asked["related"], **asked["children"]}, NOW).pods
+
+    assert looks(whole)
+    assert not looks(whole[1:])
+    assert not looks([unread, *whole[1:]])
+
+
+def test_a_namespace_that_is_stuck_in_its_end_freezes_nothing_and_its_pods_still_count() -> None:
+    """Metacontroller makes nothing for an object that goes, so there it is no news that there is no inventory."""
+    old = {"apiVersion": "kuik.dev/v1alpha1", "kind": "CachedImage", "metadata": {"name": "old"}}
+    old["spec"] = {"image": "docker.io/library/old:1", "unusedSince": "2026-01-01T00:00:00Z"}
+    stuck = namespace("stuck")
+    stuck["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    found = [stuck, *(inventory(name, []) for name in NAMES)]
+    assert images(sync(image_cache(), [old], found, NOW)) == []
+    in_use = Known(frozenset({"docker.io/library/old:1"}))
+    assert len(images(sync(image_cache(), [old], found, NOW, in_use))) == 1
