@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from werkzeug.http import parse_options_header
 
@@ -14,7 +14,16 @@ from registry.credentials import Credentials, Keyring, no_credentials
 from registry.digest import Digest, InvalidDigest
 from registry.errors import Corrupt, NotFound, Unreachable, Unsupported
 from registry.failures import raise_for
-from registry.manifest import ACCEPT, INDEX_TYPES, MANIFEST_TYPES, MAX_MANIFEST, Descriptor, Manifest, parse_manifest
+from registry.manifest import (
+    ACCEPT,
+    INDEX_TYPES,
+    MANIFEST_TYPES,
+    MAX_MANIFEST,
+    OCI_INDEX,
+    Descriptor,
+    Manifest,
+    parse_manifest,
+)
 from registry.reference import Reference, is_tag
 from registry.response import Response, TimedOut
 from registry.transport import Transport
@@ -114,6 +123,23 @@ class Client:
         return self._access.attempt(
             reference, lambda credentials: tuple(islice(self._tags(reference, credentials), _MAX_TAGS))
         )
+
+    def referrers(self, reference: Reference, artifact_type: str = "") -> bytes:
+        """The index of what refers to the reference's digest, its first page as the registry gives it.
+
+        Raises NotFound also where the registry does not know this question (distribution-spec, "Listing Referrers").
+        """
+        query = f"?{urlencode({'artifactType': artifact_type})}" if artifact_type else ""
+
+        def ask(credentials: Credentials | None) -> bytes:
+            with self._send("GET", reference, f"referrers/{reference.digest}{query}", credentials) as response:
+                raise_for(response, f"referrers of {reference}")
+                raw = response.read(MAX_MANIFEST, SLOWEST)
+            if not parse_manifest(raw, OCI_INDEX).is_index:
+                raise Corrupt(f"referrers of {reference}: {reference.host} answered something that is no index")
+            return raw
+
+        return self._access.attempt(reference, ask)
 
     def push_blob(self, reference: Reference, descriptor: Descriptor, pieces: Iterable[bytes]) -> None:
         """Upload a blob of exactly the descriptor's size; the registry checks its digest."""

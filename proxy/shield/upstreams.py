@@ -88,6 +88,9 @@ class Upstreams(Client):
     def tags(self, reference: Reference) -> tuple[str, ...]:
         return self._first(reference, lambda client, place: client.tags(place))
 
+    def referrers(self, reference: Reference, artifact_type: str = "") -> bytes:
+        return self._first(reference, lambda client, place: client.referrers(place, artifact_type))
+
     def has_blob(self, reference: Reference, digest: Digest) -> int | None:
         def ask(client: Client, place: Reference) -> int:
             size = client.has_blob(place, digest)

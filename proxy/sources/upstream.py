@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from proxy.errors import BlobUnknown, RangeNotSatisfiable
 from proxy.path import Kind
 from proxy.sources.message import BLOB_TYPE, Answer, Request, manifest_answer, tag_list
-from proxy.stream import NoBody, PiecesBody, cut
+from proxy.stream import BytesBody, NoBody, PiecesBody, cut
 from registry.client import Client
 from registry.digest import Digest
 from registry.errors import NotFound
+from registry.manifest import OCI_INDEX
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Upstream:
                 return self._blob(request, request.route.digest)
             case Kind.TAGS:
                 return self._tags(request)
+            case Kind.REFERRERS:
+                return self._referrers(request)
         raise NotFound(f"{request.route}: kuik does not ask upstream for this")
 
     def _manifest(self, request: Request) -> Answer:
@@ -68,6 +71,10 @@ class Upstream:
             stream.close()
             raise
         return Answer(PiecesBody(cut(stream, 0, span.length), stream.close), stream.size, BLOB_TYPE, digest, span)
+
+    def _referrers(self, request: Request) -> Answer:
+        raw = self.client.referrers(request.route.reference, request.query.get("artifactType", ""))
+        return Answer(NoBody() if request.is_head else BytesBody(raw), len(raw), OCI_INDEX)
 
     def _tags(self, request: Request) -> Answer:
         return tag_list(request, self.client.tags(request.route.reference))

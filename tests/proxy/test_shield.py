@@ -365,6 +365,20 @@ def test_the_list_of_tags_passes(relay: Relay, tmp_path: Path) -> None:
     assert read(answer) == b'{"name": "team/app", "tags": ["1"]}'
 
 
+def test_what_refers_to_an_image_is_upstream_s_word(relay: Relay, tmp_path: Path) -> None:
+    index = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'
+    relay.rule(faulty.answer(200, index), path=f"/referrers/{BUILT.digest}?artifactType=a%26b%2Fc")
+    relay.rule(faulty.answer(200, b"<html>"), path="/referrers/")
+    route = Route(relay.host, "team/app", Kind.REFERRERS, str(BUILT.digest))
+    shield = make(tmp_path)
+    answer = shield.fetch(Request(route, query={"artifactType": "a&b/c"}))
+    assert (read(answer), answer.media_type) == (index, "application/vnd.oci.image.index.v1+json")
+    with pytest.raises(Corrupt):
+        shield.fetch(Request(route))
+    with pytest.raises(NotFound):  # of a registry that knows no such question, whose client looks at a tag then
+        shield.fetch(Request(route))
+
+
 def test_a_dead_upstream_costs_one_try(upstream: Upstream, tmp_path: Path) -> None:
     clock = Clock()
     shield = make(tmp_path, clock)
