@@ -1,6 +1,8 @@
 """What an observed copy Job tells: which attempt it is, what it was given, and how it ended."""
 
+import hashlib
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -34,6 +36,7 @@ PATIENCE = 300.0
 _MAX_RESULT = 16 * 1024
 _MAX_PLATFORMS = 100
 _MAX_PLATFORM = 64
+_MAX_SECRETS = 100
 _MAX_SIZE = 2**63 - 1
 
 
@@ -43,6 +46,15 @@ class Inputs:
 
     platforms: tuple[str, ...]
     secrets: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, platforms: Iterable[str], secrets: Sequence[tuple[str, str]]) -> Self:
+        """What a Job notes: of very many secrets the first, and a hash that tells whether others are the same."""
+        noted = tuple(secrets)
+        if len(noted) > _MAX_SECRETS:
+            digits = hashlib.sha256(json.dumps(noted).encode()).hexdigest()
+            noted = (*noted[:_MAX_SECRETS], ("", digits))
+        return cls(tuple(sorted(set(platforms))), noted)
 
     def text(self) -> str:
         return json.dumps({"platforms": self.platforms, "pullSecrets": self.secrets}, sort_keys=True)

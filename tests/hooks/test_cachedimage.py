@@ -299,3 +299,18 @@ def test_no_resync_is_further_away_than_go_can_count(interval: str) -> None:
     image.sync()
     image.sync()
     assert 0 < image.resync < 2**63 / 10**9
+
+
+def test_an_image_of_a_thousand_namespaces_has_a_job_that_the_api_server_takes() -> None:
+    """Together with the annotation in which Metacontroller notes the whole of it: 256 KiB are taken."""
+    secrets = [{"namespace": f"{number:063}", "secret": f"{number:0253}"} for number in range(1000)]
+    image = Image(pullSecrets=secrets)
+    image.sync()
+    (job,) = image.jobs.values()
+    assert len(json.dumps(json.dumps(job))) + len(json.dumps(job["metadata"]["annotations"])) < 256 * 1024
+    image.fail("Unauthorized")
+    image.sync()
+    assert image.resync == 30
+    image.parent["spec"]["pullSecrets"] = [*secrets[:-1], {"namespace": "z", "secret": "z"}]
+    image.sync()
+    assert list(image.jobs) == ["copy-app-1-2"], "another secret is worth an attempt at once"
