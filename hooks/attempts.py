@@ -36,7 +36,7 @@ PATIENCE = 300.0
 _MAX_RESULT = 16 * 1024
 _MAX_PLATFORMS = 100
 _MAX_PLATFORM = 64
-_MAX_SECRETS = 100
+_MAX_SECRETS = 20  # what a Job notes is read no further than _MAX_RESULT either
 _MAX_SIZE = 2**63 - 1
 
 
