@@ -3,18 +3,11 @@
 import os
 import sys
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 import click
 
-from kuik import __version__
+from kuik.keeper.check import findings
 from registry.credentials import InvalidDockerConfig
-from registry.fitness import Place
-from registry.fitness import check as find_out
-from registry.own_registry import own_credentials
-from registry.transport import NO_RETRIES, Transport, host_settings
-
-READERS_TOKEN = "KUIK_READER_TOKEN"  # noqa: S105  the variable's name
 
 
 @click.group()
@@ -37,27 +30,14 @@ def check(url: str, reader: Sequence[str]) -> None:
     KUIK_READER_TOKEN what to show to readers, where that differs. Exits with 1 where something is not met that kuik
     cannot do without.
     """
-    environment = dict(os.environ)
-    for_readers = {
-        **environment,
-        "KUIK_REGISTRY_TOKEN": environment.get(READERS_TOKEN) or environment.get("KUIK_REGISTRY_TOKEN", ""),
-    }
     try:
-        writer = Place(_host(url), own_credentials(_host(url), environment))
-        readers = [Place(_host(one), own_credentials(_host(one), for_readers)) for one in reader]
+        found = findings(url, reader, os.environ)
     except InvalidDockerConfig as error:
         raise click.ClickException(str(error)) from error
-    plain = [_host(one) for one in (url, *reader) if one.startswith("http://")]
-    transport = Transport(host_settings(plain), retries=NO_RETRIES, user_agent=f"kuik/{__version__}")
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     fails = False
-    for finding in find_out(transport, writer, readers):
+    for finding in found:
         click.echo(str(finding))
         fails |= finding.fails
     sys.exit(1 if fails else 0)
-
-
-def _host(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path not in ("", "/"):
-        raise click.UsageError(f"{url!r} is not a URL such as https://registry.example:5000")
-    return parts.netloc
