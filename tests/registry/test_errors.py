@@ -144,8 +144,9 @@ def test_retry_after_as_a_date() -> None:
     assert retry_after({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0
 
 
-@pytest.mark.parametrize("clock", [time() - 36_000, time() + 36_000])
-def test_a_wait_until_a_date_is_told_by_the_server_s_clock_not_by_ours(clock: float) -> None:
+@pytest.mark.parametrize("ahead", [-36_000, 36_000])
+def test_a_wait_until_a_date_is_told_by_the_server_s_clock_not_by_ours(ahead: int) -> None:
+    clock = time() + ahead
     headers = {"Retry-After": formatdate(clock + 60, usegmt=True), "Date": formatdate(clock, usegmt=True)}
     assert retry_after(headers) == 60
     assert retry_after(headers | {"Date": "no date"}) != 60
