@@ -165,7 +165,10 @@ class Memory(Looped):
         return self._objects
 
     def look(self) -> None:
-        """All writes are seen at once."""
+        """All writes are seen at once; the Job controller says of a new Job when it began, and that no pod of it runs."""
+        for job in self.every("Job"):
+            if "status" not in job:
+                self.report(job, {"startTime": format_time(self.clock.now()), "active": 1, "ready": 0})
 
     def apply(self, *objects: Object) -> None:
         for given in objects:
