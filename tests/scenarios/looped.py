@@ -165,7 +165,7 @@ class Memory(Looped):
         return self._objects
 
     def look(self) -> None:
-        """All writes are seen at once; the Job controller says of a new Job when it began, and that no pod of it runs."""
+        """All writes are seen at once. The Job controller says of a new Job when it began, and that no pod runs."""
         for job in self.every("Job"):
             if "status" not in job:
                 self.report(job, {"startTime": format_time(self.clock.now()), "active": 1, "ready": 0})

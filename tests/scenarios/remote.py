@@ -64,7 +64,14 @@ class OnApiServer(Cluster):
             self.plane.kubectl("delete", _WORKLOADS, "--all", "-n", namespace, "--grace-period=0", "--wait=false")
         self.plane.kubectl("delete", "cachedimages,imageinventories", "--all", "--wait=false")
         kinds = ("ImageCache", "CachedImage", "Job", "Pod", "ClusterCachePolicy", "DaemonSet", "Role", *_WEBHOOKS)
-        wait_until(lambda: not any(self._left(kind) for kind in kinds), "the scenario's objects are gone", 60)
+        wait_until(lambda: self._gone(kinds), "the scenario's objects are gone", 120)
+
+    def _gone(self, kinds: tuple[str, ...]) -> bool:
+        """Whether nothing is left; pods of nodes without a kubelet are ended for it."""
+        for pod in self.plane_has("Pod"):
+            if "deletionTimestamp" in pod["metadata"]:
+                self.plane.api.raw("DELETE", self.plane.api.path(pod), {"gracePeriodSeconds": 0})
+        return not any(self._left(kind) for kind in kinds)
 
     def _left(self, kind: str) -> list[Object]:
         return [one for one in self.plane_has(kind) if kind != "Role" or one["metadata"]["name"] == PULL_ROLE]

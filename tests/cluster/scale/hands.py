@@ -4,6 +4,7 @@ import http.client
 import json
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -15,6 +16,8 @@ _THREADS = 6
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _GONE = 404
 _CONFLICT = 409
+_STARTING = 30.0
+"""Seconds for which an API server may say that a new kind's storage is not ready."""
 
 
 class Hands:
@@ -69,6 +72,10 @@ class Hands:
             status, text = self._ask(method, path, body, headers)
         except (OSError, http.client.HTTPException):
             self._mine.connection = None
+            status, text = self._ask(method, path, body, headers)
+        until = time.monotonic() + _STARTING
+        while status == 429 and time.monotonic() < until:  # a kind that is new, whose storage is not ready yet
+            time.sleep(0.2)
             status, text = self._ask(method, path, body, headers)
         document: Object = json.loads(text)
         assert status < 400 or status in allowed, f"{method} {path}: {status} {document.get('message', document)}"
