@@ -1,4 +1,4 @@
-"""`kuik pods`: what admission would make of pods."""
+"""`kuik pods`: what admission makes of pods, and the way back."""
 
 import json
 import sys
@@ -12,6 +12,7 @@ from hooks.facts import Settings
 from hooks.rewrite import Rules, everything_public, plan, rewrite_pod
 from kube.types import Object
 from kuik.commands.options import plain_http_option
+from kuik.commands.revert import revert
 from kuik.local.documents import ManifestError, documents, written
 from kuik.local.policies import Rulings
 from kuik.local.templates import with_pods
@@ -19,7 +20,10 @@ from kuik.local.templates import with_pods
 
 @click.group()
 def pods() -> None:
-    """Look at pods as admission does."""
+    """Look at pods as admission does, and give them their own images back."""
+
+
+pods.add_command(revert)
 
 
 @pods.command(

@@ -123,6 +123,20 @@ def rescue(pod: Object, world: World) -> Rescue | None:
     return Rescue(pod, TO_PROXY, decided.changes) if decided.changes else None
 
 
+def back_to_originals(pod: Object, world: World) -> Rescue | None:
+    """The pod's originals, for what nothing runs of: containers that wait for their image, and all of a pod that has
+    no node yet. None where there are none to put back."""
+    if metadata(pod).get("deletionTimestamp") is not None or MIRROR in annotations(pod):
+        return None
+    placed, waiting = part(pod, "spec").get("nodeName"), waiting_containers(pod)
+
+    def only(where: str, container: Object) -> bool:
+        return where in REWRITTEN and (not placed or container.get("name") in waiting)
+
+    back = _originals(pod, world.settings.proxy, only)
+    return Rescue(pod, TO_ORIGINAL, back) if back else None
+
+
 def _originals(pod: Object, proxy: str, only: Callable[[str, Object], bool]) -> tuple[Change, ...]:
     written = originals_of(pod)
     found: list[Change] = []

@@ -62,7 +62,10 @@ def pods_of(api: Api, namespaces: Iterable[str]) -> Iterator[Object]:
         yield from api.items(_PODS.collection(namespace))
 
 
-def perform(api: Api, found: Rescue, world: World, *, dry_run: bool) -> list[Outcome]:
+Decide = Callable[[Object, World], Rescue | None]
+
+
+def perform(api: Api, found: Rescue, world: World, *, dry_run: bool, decide: Decide = rescue) -> list[Outcome]:
     """Patch one pod; one that changed meanwhile is read and decided about once more."""
     if dry_run:
         return outcomes(found, WOULD)
@@ -84,7 +87,7 @@ def perform(api: Api, found: Rescue, world: World, *, dry_run: bool) -> list[Out
             return outcomes(wanted, CHANGED if error.status == 404 else FAILED, str(error))
         if metadata(pod).get("resourceVersion") == metadata(wanted.pod).get("resourceVersion"):
             return outcomes(wanted, FAILED, refused)
-        wanted = rescue(pod, world)
+        wanted = decide(pod, world)
     return outcomes(found, CHANGED)
 
 
