@@ -20,7 +20,12 @@ CONDITION = {
     "message": "",
     "lastTransitionTime": "2026-01-01T00:00:00Z",
 }
-PATHS = {"CachedImage": "cachedimages", "ImageCache": "imagecaches", "ImageInventory": "imageinventories"}
+PATHS = {
+    "CachedImage": "cachedimages",
+    "ClusterCachePolicy": "clustercachepolicies",
+    "ImageCache": "imagecaches",
+    "ImageInventory": "imageinventories",
+}
 
 
 def made(kind: str, name: str, spec: Any) -> Object:
@@ -73,6 +78,9 @@ GOOD = [
     cache(registries=[registry(ca="# two\n" + PEM + PEM), {"host": "a.example", "plainHTTP": True}]),
     cache(registries=[registry(mirrors=[{"host": "m.example:8443", "prefix": "a/b-c", "timeoutSeconds": 30}])]),
     cache(registries=[registry(limits={"transfers": 1})]),
+    cache(capacity={"bytes": "500Gi", "whenFull": "Evict", "fullAt": 100}),
+    image(remove="Evicted", usedBefore=["a", "b"], hold={"reason": "OverQuota", "message": "a has more than 5Gi"}),
+    made("ClusterCachePolicy", "quotas", {"quotas": [{"namespaces": ["team-*"], "bytes": "50Gi"}, {"bytes": "0"}]}),
     without(cache(), "spec"),
     inventory(),
     inventory(entry(), entry(decision="Ignore", message="why", usedBy=["Pod/x"] * 20)),
@@ -90,6 +98,13 @@ BAD = {
     "egress-password": cache(registries=[registry(egressProxy={"url": "http://user:word@p.example:3128"})]),
     "egress-scheme": cache(registries=[registry(egressProxy={"url": "socks5://p.example"})]),
     "limits": cache(registries=[registry(limits={"requests": 0})]),
+    "capacity-bytes": cache(capacity={"bytes": "half"}),
+    "capacity-full": cache(capacity={"fullAt": 101}),
+    "capacity-when": cache(capacity={"whenFull": "Burn"}),
+    "remove": image(remove="Now"),
+    "hold": image(hold={"message": "why"}),
+    "quota-bytes": made("ClusterCachePolicy", "quotas", {"quotas": [{"bytes": "50 GB"}]}),
+    "quota-field": made("ClusterCachePolicy", "quotas", {"quotas": [{"bytes": "1", "namespace": "a"}]}),
     "retention-words": cache(retention="30 days"),
     "retention-number": cache(retention=30),
     "retention-newline": cache(retention="30d\n"),
