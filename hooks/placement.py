@@ -23,6 +23,13 @@ def windows(spec: Object) -> Obstacle | None:
     return _WINDOWS if _is_windows(spec) else None
 
 
+def has_no_place(node: Object) -> bool:
+    """Whether no proxy can run on a node: Windows, or no machine."""
+    said = labels(node)
+    virtual = any(said.get(label) == value for label, value in _VIRTUAL_LABELS.items())
+    return virtual or any(said.get(label) == "windows" for label in _OS)
+
+
 def _is_windows(spec: Object) -> bool:
     selector = part(spec, "nodeSelector")
     named = [part(spec, "os").get("name"), *(selector.get(label) for label in _OS)]

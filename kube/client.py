@@ -93,6 +93,17 @@ class Api:
             raise KubernetesError(f"{_what(method, path)}: the answer is no object")
         return document
 
+    def text(self, path: str) -> str:
+        """What a path is answered with that is no JSON, such as metrics: at most 8 MiB; raises KubernetesError."""
+        response = self._ask("GET", path, None, "text/plain", _TIMEOUT)
+        try:
+            found: bytes = response.response.read(_MAX_LINE)
+        except _NO_ANSWER as error:
+            raise KubernetesError(f"{_what('GET', path)}: the answer broke off") from error
+        finally:
+            response.response.close()
+        return found.decode(errors="replace")
+
     def lines(
         self,
         path: str,

@@ -6,6 +6,7 @@ from kuik import __version__
 from kuik.commands.cache import cache
 from kuik.commands.completion import completion
 from kuik.commands.demo import demo
+from kuik.commands.doctor import doctor
 from kuik.commands.pods import pods
 from kuik.commands.registry import registry
 from kuik.commands.run import run
@@ -24,7 +25,7 @@ def main() -> None:
     """
 
 
-for command in (run, cache, pods, registry, demo, completion):
+for command in (run, cache, pods, doctor, registry, demo, completion):
     main.add_command(command)
 
 if __name__ == "__main__":
