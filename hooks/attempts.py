@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -38,6 +38,7 @@ _MAX_PLATFORMS = 100
 _MAX_PLATFORM = 64
 _MAX_SECRETS = 20  # what a Job notes is read no further than _MAX_RESULT either
 _MAX_SIZE = 2**63 - 1
+_MAX_VOLUMES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +73,16 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """A copy that succeeded. `size` is in bytes; `visibility` is as what it was copied, empty where it did not say."""
+    """A copy that succeeded. `size` is in bytes; `visibility` is as what it was copied, empty where it did not say.
+
+    `lacking` are the volumes that it did not reach, by the first label of their host's name, and why.
+    """
 
     digest: str
     size: int
     platforms: tuple[str, ...]
     visibility: str = ""
+    lacking: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +149,16 @@ def _copied(document: Object) -> Copied | None:
     texts = (platform for platform in platforms if isinstance(platform, str) and platform.isascii())
     named = sorted({platform for platform in texts if len(platform) <= _MAX_PLATFORM})
     said = document.get("visibility")
-    return Copied(str(digest), size, tuple(named[:_MAX_PLATFORMS]), said if said in VISIBILITIES else "")
+    lacking = tuple(_lacking(document.get("volumes")))
+    return Copied(str(digest), size, tuple(named[:_MAX_PLATFORMS]), said if said in VISIBILITIES else "", lacking)
+
+
+def _lacking(volumes: Any) -> Iterator[tuple[str, str]]:
+    """The volumes that a copy did not reach: `{"kuik-registry-0.kuik-registry:5000": "StoreFull"}`."""
+    found = volumes.items() if isinstance(volumes, dict) else ()
+    for host, said in sorted(found)[:_MAX_VOLUMES]:
+        if said != "ok":
+            yield host.partition(":")[0].partition(".")[0][:63], sentence(f"the copy did not reach it: {said}")[:512]
 
 
 def _refused(document: Object) -> Refused | None:

@@ -5,15 +5,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from hooks.access import PRIVATE, access
-from hooks.attempts import Attempt, Inputs
+from hooks.attempts import Attempt, Copied, Inputs
+from hooks.conditions import FALSE, Condition, sentence
 from hooks.facts import Groups, Observation, Questions
 from hooks.jobs import copy_job
 from hooks.messages import Desired, RelatedRule, Unreadable
 from hooks.progress import RUNNING, STALLED, WAITING, WANTED, Progress
 from hooks.refresh import IGNORE, SYNC, Earlier, Refresh, Upstream, earlier, kept, listed
+from hooks.removal import leaves
 from hooks.resources import JOB
 from hooks.retention import DEFAULT_RETENTION
 from hooks.verification import Report
+from hooks.volumes import Replica, replicas
 from hooks.wanted import pull_secrets
 from kube.duration import later, parse_duration
 from kube.types import Object, part, texts
@@ -60,13 +63,17 @@ def sync(parent: Object, children: Groups, seen: Observation) -> Desired:
     refresh = Refresh.read(spec, Reference.parse(image))
     before = Progress.read(parent)
     last = _last(children)
-    after = (before.after(last) if last else before).checked(Report.read(parent))
+    after = before.after(last) if last else before
+    stand = _replicas(parent, before, after, last, seen.settings.volumes)
+    after = after.standing(stand) if stand else after.checked(Report.read(parent))
     found = after.digest if after.digest != before.digest else ""
     upstream = Upstream.read(parent).after(found, refresh, seen.image.upstream)
     proof = access(parent, seen.image.access)
     private = proof.get("visibility") == PRIVATE
     moved = upstream.moved_from(after.digest) and refresh.mode == SYNC
-    wait = _wait(after, last, inputs, moved or _misplaced(after, proof), refresh, seen.now)
+    wait = None
+    if not leaves(parent):
+        wait = _wait(after, last, inputs, moved or _misplaced(after, proof), refresh, seen.now)
     if wait is None and after.cached:
         after = after.content()
     unread = last is not None and (last.outcome is None or last.number > before.attempts)
@@ -74,14 +81,32 @@ def sync(parent: Object, children: Groups, seen: Observation) -> Desired:
     jobs = [copy_job(parent, image, turn.number, inputs, seen.settings.job, private=private)] if turn.number else []
     past = _earlier(parent, before, after, last, seen.now)
     status = {
-        **after.status(parent, turn.copy, seen.now, upstream.condition(parent, after.digest, refresh, seen.image)),
+        **after.status(
+            parent, turn.copy, seen.now, upstream.condition(parent, after.digest, refresh, seen.image), _held(spec)
+        ),
         **({"upstreamDigest": upstream.digest} if upstream.digest else {}),
         **({"access": proof} if proof else {}),
         **listed(past),
+        **({"replicas": [one.entry() for one in stand]} if stand else {}),
     }
     again = refresh.until_asked(image, seen.image, proven=bool(proof), now=seen.now)
     due = [(one.until - seen.now).total_seconds() for one in past]
     return Desired(jobs, status, min((wait for wait in (turn.resync, again, *due) if wait), default=0.0))
+
+
+def _replicas(
+    parent: Object, before: Progress, after: Progress, last: Attempt | None, known: Sequence[str]
+) -> tuple[Replica, ...]:
+    """How the image stands on each volume, with what a copy has just done."""
+    copied = last.outcome if last and after.attempts > before.attempts else None
+    return replicas(parent, known, after.digest, dict(copied.lacking) if isinstance(copied, Copied) else None)
+
+
+def _held(spec: Object) -> Condition | None:
+    """Why stage 2 lets no copy start, where it does not."""
+    hold = part(spec, "hold")
+    reason = hold.get("reason")
+    return Condition("Cached", FALSE, str(reason), sentence(hold.get("message", ""))) if reason else None
 
 
 def _misplaced(after: Progress, proof: Object) -> bool:

@@ -111,6 +111,8 @@ class Settings:
     job: JobSettings = field(default_factory=JobSettings)
     metacontroller_namespace: str = "metacontroller"
     """Where Metacontroller runs: its pods are never rewritten."""
+    volumes: tuple[str, ...] = ()
+    """The registry's volumes, by the names that their keepers have; none: those that speak."""
 
 
 @dataclass(frozen=True, slots=True)

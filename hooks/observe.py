@@ -35,7 +35,8 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
     )
     plain = frozenset(_words(environment.get("KUIK_PLAIN_HTTP", "")))
     others = environment.get("KUIK_METACONTROLLER_NAMESPACE", "metacontroller")
-    return Settings(environment.get("KUIK_PROXY", DEFAULT_PROXY), plain, job, others)
+    volumes = _words(environment.get("KUIK_VOLUMES", ""))
+    return Settings(environment.get("KUIK_PROXY", DEFAULT_PROXY), plain, job, others, volumes)
 
 
 def _words(text: str) -> tuple[str, ...]:

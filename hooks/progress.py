@@ -1,6 +1,6 @@
 """How far a CachedImage has come: what its status says, joined with what its Jobs and the keeper say since."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Self
@@ -8,6 +8,7 @@ from typing import Any, Self
 from hooks.attempts import Attempt, Copied, Inputs, Refused
 from hooks.conditions import FALSE, TRUE, UNKNOWN, Condition, condition, holds, stated
 from hooks.verification import Report
+from hooks.volumes import WHOLE, Replica, lost, told, verified
 from kube.duration import left_of
 from kube.types import Object, part, texts
 
@@ -110,6 +111,21 @@ class Progress:
         lost = replace(self, cached=False, failures=0, reason="Corrupt", message=message)
         return replace(lost, verified=damaged, verified_at=report.at)
 
+    def standing(self, found: Sequence[Replica]) -> "Progress":
+        """With what the keepers say of their volumes: an image that none of them holds any more is not cached, and one
+        that a volume holds again is."""
+        if not found:
+            return self
+        why, after = lost(found), self
+        if why and self.cached:
+            after = replace(self, cached=False, failures=0, reason=why, message=told(found))
+        elif not self.cached and any(one.state == WHOLE for one in found):
+            after = replace(self, cached=True, failures=0, reason="", message="")
+        if not any(one.at for one in found):  # a copy's word alone proves nothing, and takes no proof away
+            return after
+        proven, oldest = verified(found, cached=after.cached)
+        return replace(after, verified=proven, verified_at=oldest)
+
     def wants(self, inputs: Inputs) -> bool:
         """Whether a copy is needed: there is none, or more platforms are wanted than the last one was asked for."""
         if not self.cached or self.requested is None:
@@ -137,10 +153,22 @@ class Progress:
         """Where no copy is needed any more, what one failed for does not matter any more."""
         return replace(self, failures=0, reason="", message="") if self.failures else self
 
-    def status(self, image: Object, copy: str, now: datetime, up_to_date: Condition | None = None) -> Mapping[str, Any]:
-        """The status to write; `copy` is WANTED, RUNNING, STALLED, WAITING or empty. What says nothing is left out."""
+    def status(
+        self,
+        image: Object,
+        copy: str,
+        now: datetime,
+        up_to_date: Condition | None = None,
+        held: Condition | None = None,
+    ) -> Mapping[str, Any]:
+        """The status to write; `copy` is WANTED, RUNNING, STALLED, WAITING or empty. What says nothing is left out.
+
+        `held` is why no copy starts although one is wanted.
+        """
         phase = self._phase(copying=copy in (RUNNING, STALLED))
-        cached = _NOT_STARTED if copy == STALLED and not self.cached else self._cached(phase)
+        cached = self._cached(phase)
+        if not self.cached:
+            cached = _NOT_STARTED if copy == STALLED else held if held and copy != RUNNING else cached
         conditions = [one for one in (cached, self.verified, up_to_date) if one]
         said = {
             "digest": self.digest,

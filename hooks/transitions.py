@@ -6,13 +6,14 @@ the two alone, so a sync that is repeated, by whichever replica, says nothing ne
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 from hooks.conditions import FALSE, TRUE, condition
 from hooks.progress import RUNNING, STALLED, Progress
 from hooks.refresh import UP_TO_DATE, WARN
+from hooks.volumes import DAMAGED, MISSING, NOT_SAID, REMOVED, WHOLE, Replica, noted
 from kube.events import MAX_MESSAGE, NORMAL, WARNING, Involved, Said
 from kube.paths import KINDS
 from kube.types import API_VERSION, CACHED_IMAGE, Object, metadata, part, texts
@@ -42,6 +43,7 @@ class _State:
     """The reason of condition UpToDate where that is False."""
     tag_since: str
     verified: str
+    replicas: Mapping[str, Replica]
 
     @classmethod
     def read(cls, image: Object) -> Self:
@@ -56,6 +58,7 @@ class _State:
             tag=str(tag.get("reason", "")) if tag.get("status") == FALSE else "",
             tag_since=str(tag.get("lastTransitionTime", "")),
             verified=str(verified.get("status", "")),
+            replicas={one.volume: one for one in noted(image)},
         )
 
     @property
@@ -82,12 +85,12 @@ def transitions(parent: Object, desired_status: Object) -> tuple[Said, ...]:
     about = Involved(API_VERSION, CACHED_IMAGE, str(meta.get("name", "")), uid=str(meta.get("uid", "")))
     warned = part(spec, "refresh").get("mode") == WARN
     uid = about.uid or about.name
-    own = [_said(one, about, uid) for one in _own(image, before, after, warned=warned)]
+    own = [_said(one, about, uid) for one in _own(image, before, after, parent, warned=warned)]
     told = [_said(one, workload, uid) for one in _told(image, before, after) for workload in _workloads(spec)]
     return (*own, *told)
 
 
-def _own(image: str, before: _State, after: _State, *, warned: bool) -> Iterator[_Transition]:
+def _own(image: str, before: _State, after: _State, parent: Object, *, warned: bool) -> Iterator[_Transition]:
     was, now = before.progress, after.progress
     ended = now.attempts > was.attempts
     if now.failures > was.failures or (ended and now.failures):
@@ -95,13 +98,14 @@ def _own(image: str, before: _State, after: _State, *, warned: bool) -> Iterator
         yield _Transition(WARNING, "CopyFailed", said, (now.attempts, now.failures, now.reason))
     elif ended and now.cached:
         yield _copied(image, was, now)
-    if now.verified_at != was.verified_at:
+    if now.verified_at and now.verified_at != was.verified_at:
         if after.verified == FALSE:
             said = f"what is stored of {image} is damaged and is copied again: {now.message}"
             yield _Transition(WARNING, "Corrupt", said, (now.verified_at,))
         elif after.verified == TRUE and before.verified != TRUE:
             said = f"all that is stored of {image} is what its digest {now.digest} says"
             yield _Transition(NORMAL, "Verified", said, (now.verified_at,))
+    yield from _of_volumes(image, before, after, part(parent, "spec"))
     yield from _of_tag(image, before, after, warned=warned)
     if after.copying and not before.copying:
         attempt = now.attempts + 1
@@ -123,6 +127,32 @@ def _copied(image: str, was: Progress, now: Progress) -> _Transition:
         said = f"{image} is cached after it failed ({was.reason or 'Failed'}): {now.digest}, {size}"
         return _Transition(NORMAL, "Recovered", said, key)
     return _Transition(NORMAL, "Cached", f"{image} is cached: {now.digest}, {size}", key)
+
+
+_ON_VOLUME = {DAMAGED: "is damaged", MISSING: "is not all there"}
+
+
+def _of_volumes(image: str, before: _State, after: _State, spec: Object) -> Iterator[_Transition]:
+    """What the keepers found, each once; that a copy answered it is said by the copy."""
+    for volume, now in after.replicas.items():
+        was = before.replicas.get(volume, Replica(volume))
+        if now.state == was.state:
+            continue
+        key = (volume, now.at, now.digest)
+        if now.state in _ON_VOLUME:
+            said = f"what volume {volume} holds of {image} {_ON_VOLUME[now.state]}: {now.message or 'no more is known'}"
+            yield _Transition(WARNING, now.state, said, key)
+        elif now.state == REMOVED:
+            why = {"Evicted": " to make room", "OverQuota": ", as its namespaces have more than their quota"}
+            wish = str(spec.get("remove", ""))
+            said = f"{image} was removed from volume {volume}{why.get(wish, ' as it was wished')}"
+            yield _Transition(NORMAL, wish if wish in why else REMOVED, said, key)
+        elif now.state == WHOLE and was.state not in (WHOLE, NOT_SAID):
+            yield _Transition(NORMAL, "Healed", f"volume {volume} holds {image} whole again", key)
+    lost = before.progress.cached and not after.progress.cached
+    if lost and after.replicas and after.progress.reason != REMOVED:
+        said = f"no volume holds {image} whole any more, so that it is copied again: {after.progress.message}"
+        yield _Transition(WARNING, "Lost", said, tuple(one.at for one in after.replicas.values()))
 
 
 def _of_tag(image: str, before: _State, after: _State, *, warned: bool) -> Iterator[_Transition]:
