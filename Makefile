@@ -8,7 +8,7 @@ NAMESPACES ?= 200
 PODS ?= 3000
 IMAGES ?= 600
 
-.PHONY: help demo run test test-cluster test-dataplane faults chaos scale check bench format clean
+.PHONY: help demo run test test-cluster test-dataplane e2e faults chaos scale check bench format clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -30,6 +30,11 @@ test-cluster: .venv/.dev ## the tests on a real API server, built once into a ca
 test-dataplane: .venv/.dev ## the data plane on real registries, S3 and containerd (which needs root), built once into a cache
 	tests/rig/build registry s3 conformance containerd crictl
 	$(BIN)/pytest -q tests/dataplane $(PYTEST_ARGS)
+
+e2e: .venv/.dev ## the scenarios on a real node: kubelet, containerd and our own image (needs root), built once into a cache
+	scripts/setup node
+	tests/rig/build control-plane node dns registry containerd
+	$(BIN)/python -m tests.e2e $(PYTEST_ARGS)
 
 scale: .venv/.dev ## 3,000 pods and 600 images on a real API server, then churn that must write nothing: make scale [NAMESPACES=200] [PODS=3000] [IMAGES=600]
 	tests/rig/build control-plane

@@ -29,20 +29,30 @@ class Authority:
 
     def loopback(self, *, expired: bool = False) -> tuple[Path, Path]:
         """A certificate for 127.0.0.1 and its key, as PEM files; it was valid until an hour ago when `expired`."""
+        return self.issue("127.0.0.1", "expired" if expired else "valid", expired=expired)
+
+    def issue(self, name: str, stem: str = "", *, group: str = "", expired: bool = False) -> tuple[Path, Path]:
+        """A certificate for a host's name or address, or for a user of a group, and its key; `stem` names the files."""
         key = ec.generate_private_key(ec.SECP256R1())
         until = timedelta(hours=-1) if expired else timedelta(days=1)
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        said = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
+        said += [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group)] if group else []
         certificate = (
-            _begun(subject, self._name, key, timedelta(days=-1), until)
-            .add_extension(names, critical=False)
+            _begun(x509.Name(said), self._name, key, timedelta(days=-1), until)
+            .add_extension(x509.SubjectAlternativeName([_general(name)]), critical=False)
             .sign(self._key, SHA256())
         )
-        stem = "expired" if expired else "valid"
-        pem, secret = self._folder / f"{stem}.pem", self._folder / f"{stem}.key"
+        pem, secret = (self._folder / f"{stem or name}.{end}" for end in ("pem", "key"))
         pem.write_bytes(certificate.public_bytes(Encoding.PEM))
         secret.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         return pem, secret
+
+
+def _general(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 def _begun(

@@ -27,9 +27,9 @@ def wait_until(ready: Callable[[], bool], what: str, seconds: float = 60.0) -> N
     raise AssertionError(f"{what}: not within {seconds} s")
 
 
-def listening(port: int) -> bool:
-    """Whether something accepts connections on the loopback port."""
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+def listening(port: int, address: str = "127.0.0.1") -> bool:
+    """Whether something accepts connections on the port."""
+    with contextlib.suppress(OSError), socket.create_connection((address, port), timeout=1):
         return True
     return False
 

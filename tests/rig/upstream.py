@@ -3,6 +3,7 @@
 import base64
 import http.client
 import re
+import ssl
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,29 +18,47 @@ _CONFIG = """\
 version: 0.1
 log: {{level: error, accesslog: {{disabled: false}}}}
 storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: true}}}}
-http: {{addr: "127.0.0.1:{port}"}}
+http: {{addr: "{address}:{port}"{tls}}}
 """
+_TLS = ', tls: {{certificate: "{certificate}", key: "{key}"}}'
 _AUTH = 'auth: {{htpasswd: {{realm: rig, path: "{path}"}}}}\n'
+
+
+@dataclass(frozen=True)
+class Known:
+    """How others than this machine know a registry: by a name, at an address, and by TLS. All are PEM files."""
+
+    name: str
+    address: str
+    authority: Path
+    certificate: Path
+    key: Path
 
 
 @dataclass
 class Upstream:
-    """One docker-registry on a loopback port; `host` stays the same over `stop()` and `start()`."""
+    """One docker-registry, on a loopback port unless it is `known`; its `host` stays over `stop()` and `start()`."""
 
     folder: Path
     user: str = ""
     password: str = ""
     port: int = field(default_factory=free_port)
+    known: Known | None = None
     _process: "subprocess.Popen[bytes] | None" = None
 
     @property
     def host(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return self.known.name if self.known else f"127.0.0.1:{self.port}"
+
+    @property
+    def address(self) -> str:
+        return self.known.address if self.known else "127.0.0.1"
 
     def start(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "config.yml"
-        text = _CONFIG.format(root=self.folder / "data", port=self.port)
+        tls = _TLS.format(certificate=self.known.certificate, key=self.known.key) if self.known else ""
+        text = _CONFIG.format(root=self.folder / "data", address=self.address, port=self.port, tls=tls)
         if self.user:
             passwords = self.folder / "htpasswd"
             command = ["htpasswd", "-Bbn", self.user, self.password]
@@ -50,7 +69,7 @@ class Upstream:
             self._process = subprocess.Popen(
                 [find("docker-registry") or "docker-registry", "serve", str(config)], stdout=log, stderr=log
             )
-        wait_until(lambda: listening(self.port), "docker-registry listens")
+        wait_until(lambda: listening(self.port, self.address), "docker-registry listens")
         return self
 
     def stop(self) -> None:
@@ -99,9 +118,15 @@ class Upstream:
     def _log(self) -> Path:
         return self.folder / "registry.log"
 
+    def _connection(self) -> http.client.HTTPConnection:
+        if not self.known:
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        trust = ssl.create_default_context(cafile=str(self.known.authority))
+        return http.client.HTTPSConnection(self.known.name, self.port, timeout=30, context=trust)
+
     def _call(self, method: str, path: str, *, body: bytes | None = None, kind: str = "", expect: int) -> str:
         parts = urlsplit(path)
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = self._connection()
         headers = {"Content-Type": kind or "application/octet-stream"}
         if self.user:
             headers["Authorization"] = "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()

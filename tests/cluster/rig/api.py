@@ -33,15 +33,16 @@ class Refused(AssertionError):
 
 @dataclass(frozen=True)
 class Api:
-    """An API server on a loopback port, asked with a bearer token."""
+    """An API server, on loopback unless another address is given, asked with a bearer token."""
 
     port: int
     authority: Path
     token: str
+    address: str = "127.0.0.1"
 
     @property
     def url(self) -> str:
-        return f"https://127.0.0.1:{self.port}"
+        return f"https://{self.address}:{self.port}"
 
     def request(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Object:
         """The answer to a request; raises Refused for an error and OSError where nobody listens."""
@@ -54,7 +55,7 @@ class Api:
     def raw(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> tuple[int, str]:
         """Status and text of an answer, whatever it is."""
         tls = ssl.create_default_context(cafile=str(self.authority))
-        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=30, context=tls)
+        connection = http.client.HTTPSConnection(self.address, self.port, timeout=30, context=tls)
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": kind, "Accept": "application/json, */*"}
         try:
             connection.request(method, f"/{path}", json.dumps(body) if body is not None else None, headers)

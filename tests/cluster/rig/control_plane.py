@@ -1,8 +1,9 @@
-"""A real Kubernetes control plane on loopback: etcd, kube-apiserver and kube-controller-manager, without nodes."""
+"""A real Kubernetes control plane: etcd, kube-apiserver, kube-controller-manager; on loopback where it has no nodes."""
 
 import os
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -30,15 +31,49 @@ rules:
 """
 
 
+@dataclass(frozen=True)
+class ForNodes:
+    """What a control plane with nodes has besides: where they reach it, their names, and how it shows itself to them.
+
+    Node NAME's kubelet shows the token `kubelet-of-NAME`, kube-proxies `kube-proxy-of-the-rig`.
+    """
+
+    address: str
+    names: Sequence[str]
+    certificate: Path
+    key: Path
+
+    def users(self) -> str:
+        """Who may ask, besides."""
+        rows = [f'kubelet-of-{name},system:node:{name},node-{name},"system:nodes"' for name in self.names]
+        parts = ("kube-proxy", "kube-scheduler")
+        rows += [f'{part}-of-the-rig,system:{part},{part},"system:masters"' for part in parts]
+        return "".join(f"{row}\n" for row in rows)
+
+    def api_server(self) -> dict[str, str]:
+        """Options of kube-apiserver."""
+        return {
+            "bind-address": self.address,
+            "endpoint-reconciler-type": "lease",
+            "enable-admission-plugins": "NodeRestriction",
+            "kubelet-client-certificate": str(self.certificate),
+            "kubelet-client-key": str(self.key),
+            "kubelet-preferred-address-types": "InternalIP",
+            # It has no kube-proxy beside it, and so calls webhooks by their pods' addresses.
+            "enable-aggregator-routing": "true",
+        }
+
+
 @dataclass
 class ControlPlane:
     """Processes whose data lives in `folder`. `start` returns when the API server is ready for every request.
 
-    With `audited`, the API server notes every write, and by whom, in `audit`.
+    With `audited`, the API server notes every write, and by whom, in `audit`. With `nodes` it has a scheduler too.
     """
 
     folder: Path
     audited: bool = False
+    nodes: ForNodes | None = None
     api: Api = field(init=False)
     seconds: float = 0.0
     """How long the start took."""
@@ -47,10 +82,13 @@ class ControlPlane:
     def start(self) -> Self:
         begun = time.monotonic()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.api = Api(free_port(), self.folder / "certs" / "apiserver.crt", ADMIN)
+        address = self.nodes.address if self.nodes else "127.0.0.1"
+        self.api = Api(free_port(), self.folder / "certs" / "apiserver.crt", ADMIN, address)
         try:
             self._start_api_server(self._start_etcd())
             self._start_controllers()
+            if self.nodes:
+                self._start_scheduler()
         except BaseException:
             self.stop()
             raise
@@ -137,7 +175,7 @@ current-context: rig
         make = ["openssl", "genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]
         subprocess.run([*make, "-out", str(key)], check=True, capture_output=True)
         users = self.folder / "users.csv"
-        users.write_text(_USERS)
+        users.write_text(_USERS + (self.nodes.users() if self.nodes else ""))
         options = {
             "etcd-servers": etcd,
             "bind-address": "127.0.0.1",
@@ -152,6 +190,8 @@ current-context: rig
             "service-cluster-ip-range": "10.96.0.0/16",
             "allow-privileged": "true",
         }
+        if self.nodes:
+            options |= self.nodes.api_server()
         if self.audited:
             policy = self.folder / "audit-policy.yaml"
             policy.write_text(_AUDIT)
@@ -173,8 +213,8 @@ current-context: rig
             "use-service-account-credentials": "true",
             "service-account-private-key-file": str(self.folder / "service-accounts.key"),
             "root-ca-file": str(self.api.authority),
-            # No node is here for a DaemonSet to run on: its status is the tests' to write.
-            "controllers": "*,-daemonset-controller",
+            # Where no node is for a DaemonSet to run on, its status is the tests' to write.
+            "controllers": "*" if self.nodes else "*,-daemonset-controller",
             # A node that falls silent is lost soon.
             "node-monitor-period": "1s",
             "node-monitor-grace-period": "4s",
@@ -186,6 +226,16 @@ current-context: rig
         }
         self.run("kube-controller-manager", [program("kube-controller-manager"), *_flags(options)])
         wait_until(self._has_account, "the default service account is there")
+
+    def _start_scheduler(self) -> None:
+        options = {
+            "kubeconfig": str(self.kubeconfig("kube-scheduler", "kube-scheduler-of-the-rig")),
+            "leader-elect": "false",
+            "bind-address": "127.0.0.1",
+            "secure-port": str(free_port()),
+            "cert-dir": str(self.folder / "certs"),
+        }
+        self.run("kube-scheduler", [program("kube-scheduler"), *_flags(options)])
 
     def _has_account(self) -> bool:
         return self.api.raw("GET", "api/v1/namespaces/default/serviceaccounts/default")[0] == 200

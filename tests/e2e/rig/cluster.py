@@ -1,0 +1,67 @@
+"""A cluster in the sandbox: control plane, DNS, upstream registries, and nodes on demand."""
+
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from tests.cluster.rig.control_plane import ControlPlane, ForNodes
+from tests.e2e.rig import names
+from tests.e2e.rig.images import archive, runnable
+from tests.e2e.rig.network import CONTROL_PLANE, make_bridge
+from tests.e2e.rig.node import PAUSE, Node
+from tests.rig.authority import Authority
+from tests.rig.upstream import Known, Upstream
+
+UPSTREAMS = {"docker.io": ("registry-1.docker.io", "10.88.0.2"), "registry.example": ("registry.example", "10.88.0.3")}
+"""Registries as images name them: the host that is asked, and its address here."""
+_MOST_NODES = 5
+
+
+@dataclass
+class Cluster:
+    """`start` boots the control plane; `node(N, ...)` boots a node. All of it ends with the sandbox."""
+
+    folder: Path
+    plane: ControlPlane = field(init=False)
+    authority: Authority = field(init=False)
+    upstreams: dict[str, Upstream] = field(default_factory=dict)
+    nodes: dict[int, Node] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def start(self) -> Self:
+        begun = time.monotonic()
+        self.authority = Authority(self.folder / "authority")
+        make_bridge(*(address for _, address in UPSTREAMS.values()))
+        admin = self.authority.issue("kube-apiserver", group="system:masters")
+        nodes = ForNodes(CONTROL_PLANE, [f"node-{number}" for number in range(1, _MOST_NODES + 1)], *admin)
+        self.plane = ControlPlane(self.folder / "control-plane", nodes=nodes).start()
+        # What asks by TLS in the sandbox trusts the sandbox's authority alone.
+        names.put(self.authority.bundle, Path("/etc/ssl/certs/ca-certificates.crt"))
+        names.serve(self.plane, self.folder / "dns", dict(UPSTREAMS.values()))
+        for name, (host, address) in UPSTREAMS.items():
+            known = Known(host, address, self.authority.bundle, *self.authority.issue(host))
+            self.upstreams[name] = Upstream(self.folder / name, port=443, known=known).start()
+        archive(runnable("pause"), PAUSE, self.folder / "pause.tar")
+        self.seconds = time.monotonic() - begun
+        return self
+
+    def node(self, number: int, *images: Path) -> Node:
+        """Boot node `number` with these images loaded."""
+        node = Node(number, self.plane, self.folder / f"node-{number}", self.authority.bundle)
+        self.nodes[number] = node.start(self.folder / "pause.tar", *images)
+        return node
+
+    def stop(self) -> None:
+        """End the programs in their order, so that their logs end well."""
+        for node in self.nodes.values():
+            node.stop()
+        for upstream in self.upstreams.values():
+            upstream.stop()
+        self.plane.stop()
+
+
+def folder() -> Path:
+    """The folder of this run; raises KeyError outside of a sandbox."""
+    return Path(os.environ["KUIK_E2E_FOLDER"])
