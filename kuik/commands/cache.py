@@ -9,6 +9,8 @@ from typing import Any
 import click
 from rich.filesize import decimal
 
+from kuik.commands.cache_export import export
+from kuik.commands.cache_import import import_
 from kuik.commands.options import store_option
 from kuik.commands.output import output_option, plain_table, show
 from kuik.local.server import open_spool
@@ -19,7 +21,11 @@ from registry.reference import InvalidReference, Reference
 
 @click.group()
 def cache() -> None:
-    """See and clean up a store of images."""
+    """See and clean up the images that are kept, and carry them over an air gap."""
+
+
+cache.add_command(export)
+cache.add_command(import_)
 
 
 @cache.command("list", epilog="Example: kuik cache list --store ~/images -o json")

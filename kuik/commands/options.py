@@ -56,3 +56,7 @@ def listen(_context: click.Context, _option: click.Parameter, value: str) -> tup
 plain_http_option = click.option(
     "--plain-http", multiple=True, metavar="HOST:PORT", callback=hosts, help="A registry without TLS; repeatable."
 )
+
+platform_option = click.option(
+    "--platform", metavar="OS/ARCH", multiple=True, callback=platforms, help="Only this platform; repeatable."
+)

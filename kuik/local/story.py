@@ -20,7 +20,7 @@ class Story(Protocol):
 
     def say(self, text: str) -> None: ...
     def copying(self, image: str) -> Progress: ...
-    def ended(self, image: str, result: Mapping[str, Any], seconds: float) -> None: ...
+    def ended(self, image: str, result: Mapping[str, Any], seconds: float, verb: str = "cached") -> None: ...
     def close(self) -> None: ...
 
 
@@ -29,11 +29,11 @@ def story(console: Console) -> Story:
     return BarStory(console) if console.is_terminal else LineStory(console)
 
 
-def sentence(image: str, result: Mapping[str, Any], seconds: float) -> str:
+def sentence(image: str, result: Mapping[str, Any], seconds: float, verb: str = "cached") -> str:
     """How a copy ended, in one line."""
     if "reason" in result:
         return f"failed   {image}: {result['reason']}: {result['message']}"
-    return f"cached   {image} {result['digest']} {decimal(int(result['size']))} in {seconds:.1f} s"
+    return f"{verb:<8} {image} {result['digest']} {decimal(int(result['size']))} in {seconds:.1f} s"
 
 
 class LineStory:
@@ -49,8 +49,8 @@ class LineStory:
         self.say(f"copying  {image}")
         return Silent()
 
-    def ended(self, image: str, result: Mapping[str, Any], seconds: float) -> None:
-        self.say(sentence(image, result, seconds))
+    def ended(self, image: str, result: Mapping[str, Any], seconds: float, verb: str = "cached") -> None:
+        self.say(sentence(image, result, seconds, verb))
 
     def close(self) -> None:
         """Nothing is left open."""
@@ -72,11 +72,11 @@ class BarStory:
         self._tasks[image] = task = self._bars.add_task(escape(image), total=None)
         return _Bar(self._bars, task)
 
-    def ended(self, image: str, result: Mapping[str, Any], seconds: float) -> None:
+    def ended(self, image: str, result: Mapping[str, Any], seconds: float, verb: str = "cached") -> None:
         task = self._tasks.pop(image, None)
         if task is not None:
             self._bars.remove_task(task)
-        self.say(sentence(image, result, seconds))
+        self.say(sentence(image, result, seconds, verb))
 
     def close(self) -> None:
         self._bars.stop()

@@ -9,6 +9,8 @@ COMMANDS = (
     ("cache", "list"),
     ("cache", "remove"),
     ("cache", "gc"),
+    ("cache", "export"),
+    ("cache", "import"),
     ("pods", "rewrite"),
     ("demo",),
     ("completion",),
