@@ -50,11 +50,11 @@ class Api:
         return cls(client.ApiClient(settings))
 
     @classmethod
-    def from_kubeconfig(cls, path: str | None = None) -> Self:
+    def from_kubeconfig(cls, path: str | None = None, context: str | None = None) -> Self:
         """As kubectl would: from a kubeconfig, $KUBECONFIG or ~/.kube/config; raises KubernetesError."""
         settings = _settings()
         try:
-            config.load_kube_config(path, client_configuration=settings)  # type: ignore[no-untyped-call]
+            config.load_kube_config(path, context, client_configuration=settings)  # type: ignore[no-untyped-call]
         except ConfigException as error:
             raise KubernetesError(f"no kubeconfig that can be used: {error}") from error
         return cls(client.ApiClient(settings))

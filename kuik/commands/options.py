@@ -22,6 +22,13 @@ def store_option(*, exists: bool) -> Decorator:
     return click.option("--store", required=True, type=folder, help="The folder that images are kept in.")
 
 
+other_store_option = click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="A store on disk, in place of the cluster.",
+)
+
+
 def hosts(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> frozenset[str]:
     """Registry hosts, in lower case as references have them."""
     for value in values:

@@ -11,6 +11,7 @@ COMMANDS = (
     ("cache", "gc"),
     ("cache", "export"),
     ("cache", "import"),
+    ("report",),
     ("pods", "rewrite"),
     ("demo",),
     ("completion",),

@@ -1,0 +1,1 @@
+"""How safe the workloads' images are, and what the cache has saved."""
