@@ -1,11 +1,13 @@
 """`python -m tests.e2e [PYTEST ARGUMENTS]`: the scenarios on a real node, in a sandbox of which nothing is left."""
 
+import json
 import os
 import sys
 import tempfile
 from pathlib import Path
 
-from tests.e2e.rig import needs, sandbox
+from tests.e2e.rig import image, needs, sandbox
+from tests.e2e.rig.images import registry_image
 
 
 def main(arguments: list[str]) -> int:
@@ -14,6 +16,13 @@ def main(arguments: list[str]) -> int:
     if missing:
         sys.exit("\n- ".join(["the scenarios on a real node need what is not here:", *missing]))
     folder = Path(tempfile.gettempdir()) / f"kuik-e2e-{os.getpid()}"
+    built = image.build()
+    sizes = f"{built.size / 1e6:.0f} MB, of which its base has {built.base_size / 1e6:.0f}"
+    sys.stdout.write(f"our image: {sizes}\n{built.packages}\n")
+    sys.stdout.flush()
+    os.environ["KUIK_E2E_IMAGE"] = json.dumps(built.config)
+    archives = [built.archive, registry_image(image.home())]
+    os.environ["KUIK_E2E_IMAGES"] = os.pathsep.join(map(str, archives))
     pytest = [sys.executable, "-m", "pytest", "-q", "tests/e2e", "-p", "no:cacheprovider", *arguments]
     return sandbox.run(pytest, folder)
 

@@ -1,6 +1,7 @@
 """The real Metacontroller, where its binary is on this machine, calling hooks that run as a process of their own."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,10 @@ def install_crds(plane: ControlPlane) -> None:
     plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", *wanted)
 
 
-def start(plane: ControlPlane, *more: str) -> None:
+def start(plane: ControlPlane, *more: str, inside: Sequence[str] = ()) -> None:
     """Run Metacontroller beside the control plane, fast enough for tests; it ends with the control plane.
 
-    `more` are options that come last, and so count.
+    `more` are options that come last, and so count. `inside` are words before the command, which place it elsewhere.
     """
     path = binary()
     assert path, MISSING
@@ -51,7 +52,7 @@ def start(plane: ControlPlane, *more: str) -> None:
         f"--health-probe-bind-address=127.0.0.1:{free_port()}",
         "--leader-election=false",
     ]
-    plane.run("metacontroller", [str(path), *options, *more])
+    plane.run("metacontroller", [*inside, str(path), *options, *more])
 
 
 def controllers(hooks: str, resync: int) -> str:

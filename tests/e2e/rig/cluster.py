@@ -53,14 +53,6 @@ class Cluster:
         self.nodes[number] = node.start(self.folder / "pause.tar", *images)
         return node
 
-    def stop(self) -> None:
-        """End the programs in their order, so that their logs end well."""
-        for node in self.nodes.values():
-            node.stop()
-        for upstream in self.upstreams.values():
-            upstream.stop()
-        self.plane.stop()
-
 
 def folder() -> Path:
     """The folder of this run; raises KeyError outside of a sandbox."""

@@ -1,19 +1,24 @@
 """Images that run: Debian's static busybox in one layer that all share, and a layer of their own."""
 
 import gzip
+import hashlib
 import io
 import json
 import random
 import tarfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from registry.digest import Digest
 from registry.manifest import OCI_MANIFEST, Platform
+from tests.rig.built import program
 from tests.rig.images import BuiltImage
 from tests.rig.processes import find
 
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+REGISTRY = "registry.rig/distribution:3"
+"""The image that stands for the distribution project's own."""
 SLEEP = ("/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 3600 & wait; done")
 """Runs until it is told to end, and then ends at once."""
 
@@ -23,23 +28,19 @@ def runnable(seed: object, *, command: tuple[str, ...] = SLEEP, size: int = 4096
     busybox = Path(find("busybox") or "/bin/busybox").read_bytes()
     base = _tar({"bin/busybox": busybox}, links={f"bin/{name}": "busybox" for name in ("sh", "sleep", "cat", "nc")})
     own = _tar({"seed": random.Random(str(seed)).randbytes(size)})  # noqa: S311  reproducible bytes are wanted
-    tars = (base, own)
-    layers = [gzip.compress(tar, compresslevel=1, mtime=0) for tar in tars]
-    config = _json(
-        {
-            "architecture": "amd64",
-            "os": "linux",
-            "config": {"Cmd": list(command), "Env": ["PATH=/bin"], "Labels": {"seed": str(seed)}},
-            "rootfs": {"type": "layers", "diff_ids": [str(Digest.of(tar)) for tar in tars]},
-        }
-    )
-    named = [_descriptor(_LAYER, layer) for layer in layers]
-    raw = _json(
-        {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": _descriptor(_CONFIG, config), "layers": named}
-    )
-    digest = Digest.of(raw)
-    blobs = {Digest.of(blob): blob for blob in (config, *layers)}
-    return BuiltImage(raw, OCI_MANIFEST, digest, {digest: (OCI_MANIFEST, raw)}, blobs, Platform.parse("linux/amd64"))
+    said = {"Cmd": list(command), "Env": ["PATH=/bin"], "Labels": {"seed": str(seed)}}
+    return _image([base, own], said)
+
+
+def registry_image(folder: Path) -> Path:
+    """The archive of an image with nothing but the rig's registry, in place of the distribution project's."""
+    binary = Path(program("registry"))
+    print_ = hashlib.sha256(binary.read_bytes()).hexdigest()[:12]
+    file = folder / f"registry-{print_}.tar"
+    if not file.exists():
+        built = _image([_tar({"bin/registry": binary.read_bytes()})], {"Entrypoint": ["/bin/registry"]})
+        archive(built, REGISTRY, file)
+    return file
 
 
 def archive(built: BuiltImage, name: str, file: Path) -> Path:
@@ -52,6 +53,19 @@ def archive(built: BuiltImage, name: str, file: Path) -> Path:
     blobs = {**built.blobs, built.digest: built.raw}
     file.write_bytes(_tar(files | {f"blobs/sha256/{digest.hex}": blob for digest, blob in blobs.items()}))
     return file
+
+
+def _image(tars: Sequence[bytes], said: Mapping[str, object]) -> BuiltImage:
+    layers = [gzip.compress(tar, compresslevel=1, mtime=0) for tar in tars]
+    rootfs = {"type": "layers", "diff_ids": [str(Digest.of(tar)) for tar in tars]}
+    config = _json({"architecture": "amd64", "os": "linux", "config": said, "rootfs": rootfs})
+    named = [_descriptor(_LAYER, layer) for layer in layers]
+    raw = _json(
+        {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": _descriptor(_CONFIG, config), "layers": named}
+    )
+    digest = Digest.of(raw)
+    blobs = {Digest.of(blob): blob for blob in (config, *layers)}
+    return BuiltImage(raw, OCI_MANIFEST, digest, {digest: (OCI_MANIFEST, raw)}, blobs, Platform.parse("linux/amd64"))
 
 
 def _tar(files: dict[str, bytes], links: dict[str, str] | None = None) -> bytes:

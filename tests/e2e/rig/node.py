@@ -9,11 +9,12 @@ from typing import Any, Self
 
 import yaml
 
+from tests.cluster.rig.api import Object
 from tests.cluster.rig.control_plane import ControlPlane
 from tests.e2e.rig.network import CONTROL_PLANE, Place, join, leave
 from tests.e2e.rig.sandbox import cgroup, hierarchies
 from tests.rig.built import cache, program
-from tests.rig.processes import stop, wait_until
+from tests.rig.processes import wait_until
 
 PAUSE = "pause.rig/pause:1"
 """The image of pods' sandboxes, which is loaded and not pulled."""
@@ -85,7 +86,7 @@ class Node:
         return self
 
     def stop(self) -> None:
-        """Take the node away: its pods are ended by the kernel with the sandbox, or by `drain` before."""
+        """Take the node away as a machine that fails: its pods go on until the sandbox ends, reached by nobody."""
         for part in ("kube-proxy", "kubelet", "containerd"):
             self.plane.end(self._process(part))
         leave(self.place)
@@ -115,6 +116,15 @@ class Node:
         found += [name for name in configs if self._target(name) in digests]
         if found:
             self.ctr("images", "rm", "--sync", *sorted(set(found)))
+
+    def process_of(self, pod: Object, container: str) -> dict[str, str]:
+        """What the kernel says of a container's first process, as /proc/PID/status has it."""
+        found = pod["status"]["containerStatuses"]
+        (identity,) = (one["containerID"].partition("://")[2] for one in found if one["name"] == container)
+        rows = (line.split() for line in self.ctr("tasks", "ls").splitlines())
+        pid = next(row[1] for row in rows if row[0] == identity)
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
     def log(self, part: str) -> str:
         """What kubelet, containerd or kube-proxy has said."""
@@ -195,7 +205,7 @@ class Node:
             },
             "authorization": {"mode": "Webhook"},
             "healthzPort": 10248,
-            "port": 10255 - 5,
+            "port": 10250,
             "nodeStatusUpdateFrequency": "2s",
             "shutdownGracePeriod": "0s",
         }
@@ -222,6 +232,3 @@ def _inherit(group: Path) -> None:
             file, above = folder / name, folder.parent / name
             if file.exists() and above.exists() and not file.read_text().strip():
                 file.write_text(above.read_text())
-
-
-__all__ = ["PAUSE", "Node", "stop"]

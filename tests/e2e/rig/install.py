@@ -1,0 +1,89 @@
+"""kuik in a cluster, as its user installs it, with Metacontroller or our driver in its place."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.rig import metacontroller
+from tests.cluster.rig.api import Object
+from tests.cluster.rig.control_plane import DRIVER
+from tests.cluster.rig.workloads import pod
+from tests.e2e.rig.cluster import Cluster
+from tests.e2e.rig.images import runnable
+from tests.rig.processes import wait_until
+
+ROOT = Path(__file__).parents[3]
+NAMESPACE = "kuik-system"
+HOOKS = f"http://kuik-hooks.{NAMESPACE}.svc.cluster.local:8080"
+
+
+def proxied(name: str) -> str:
+    """The name at the proxy of an image of Docker Hub's library."""
+    return f"localhost:7439/docker.io/library/{name}"
+
+
+def image_of(pod: Object) -> str:
+    """The image of a pod's first container."""
+    return str(pod["spec"]["containers"][0]["image"])
+
+
+class Installed:
+    """kuik on a cluster that runs."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.kubectl = cluster.plane.kubectl
+        self.seconds = 0.0
+
+    def install(self) -> None:
+        """Apply everything, and return when all of it is ready and pods are pointed to the proxies."""
+        begun = time.monotonic()
+        self.cluster.upstreams["docker.io"].push(runnable("asked"), "library/asked", "1")
+        if metacontroller.binary():
+            metacontroller.install_crds(self.cluster.plane)
+            self.kubectl("apply", "-k", str(ROOT / "metacontroller"))
+        else:
+            for name in ("namespace.yaml", "crds/", "rbac.yaml", "hooks.yaml"):
+                self.kubectl("apply", "-f", str(ROOT / "metacontroller" / name))
+        self.kubectl("apply", "-f", str(Path(__file__).parent / "by_hand.yaml"))
+        self.kubectl("apply", "-f", "-", stdin=json.dumps(self.image_cache()))
+        self.start_controllers()
+        self.wait_until_ready()
+        self.seconds = time.monotonic() - begun
+
+    def start_controllers(self) -> None:
+        """Run Metacontroller, or our driver, where services are reached."""
+        plane, inside = self.cluster.plane, self.cluster.nodes[1].place.inside()
+        if metacontroller.binary():
+            metacontroller.start(plane, inside=inside)
+        else:
+            command = [sys.executable, "-m", "tests.e2e.rig.driver", str(plane.kubeconfig("driver", DRIVER)), HOOKS]
+            plane.run("driver", [*inside, "env", f"PYTHONPATH={ROOT}", *command])
+
+    def wait_until_ready(self) -> None:
+        """All pods of kuik run and are ready, and the webhook is registered."""
+        for kind in ("deployment", "daemonset", "statefulset"):
+            names = self.kubectl("get", kind, "-n", NAMESPACE, "-o", "name").split()
+            for name in names:
+                self.kubectl("rollout", "status", "-n", NAMESPACE, name, "--timeout=50s")
+        wait_until(self.points_pods_to_the_proxies, "new pods are pointed to the proxies", 60)
+
+    def points_pods_to_the_proxies(self) -> bool:
+        """Whether a pod that is created now would be pulled through the proxy, as a dry run tells."""
+        asked = json.dumps(pod("default", "asked", "asked:1"))
+        told = json.loads(self.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=asked))
+        return image_of(told) == proxied("asked:1")
+
+    def image_cache(self) -> dict[str, Any]:
+        """The one object that a user writes: the registries here are known to the sandbox's authority alone."""
+        authority = self.cluster.authority.bundle.read_text()
+        registries = [{"host": host, "ca": authority} for host in self.cluster.upstreams]
+        spec = {"retention": "30d", "registries": registries, "freshness": "1s"}
+        return {"apiVersion": "kuik.dev/v1alpha1", "kind": "ImageCache", "metadata": {"name": "default"}, "spec": spec}
+
+    def get(self, kind: str, *words: str) -> list[dict[str, Any]]:
+        """Objects of a kind."""
+        found: list[dict[str, Any]] = json.loads(self.kubectl("get", kind, *words, "-o", "json"))["items"]
+        return found
