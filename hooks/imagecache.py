@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from hooks.capacity import Capacity, Room
 from hooks.conditions import FALSE, Condition, holds
 from hooks.facts import Absent, Group, Groups, Known, Observation, Questions, Unknown
 from hooks.fitness import unfit
@@ -13,6 +14,7 @@ from hooks.pull_roles import pull_roles
 from hooks.rescue_job import Rescue, rescue
 from hooks.resources import CACHED, CLUSTER_POLICY, DAEMON_SET, INVENTORY, JOB, NAMESPACE, WEBHOOK
 from hooks.retention import DEFAULT_RETENTION
+from hooks.space import make_space, wants_a_look
 from hooks.summary import Seen, proxies_unfit, summary
 from hooks.terms import REFRESH_MODES, Refresh, Retention, Terms
 from hooks.turns import Candidate, turns
@@ -41,6 +43,7 @@ def asks(parent: Object, observed: Groups, now: datetime) -> Questions:
     nodes only when too few proxies are ready."""
     defaults = _defaults(part(parent, "spec"))
     due = any(overdue(child, defaults, now) for child in observed[CACHED.group].values())
+    due = due or wants_a_look(parent, observed, now)
     due = due and may_be_whole(observed[NAMESPACE.group], observed[INVENTORY.group])
     rewrites = _mode(part(parent, "spec")) != OFF
     proxies = list(observed[DAEMON_SET.group].values())
@@ -54,13 +57,15 @@ def sync(parent: Object, children: Groups, seen: Observation) -> Desired:
     """
     spec = part(parent, "spec")
     mode = _mode(spec)
-    plan = _plan(spec, seen)
+    capacity = Capacity.read(spec)
+    plan = _plan(spec, seen, Room.read(parent, capacity, seen.settings.volumes))
     existing = {metadata(child)["name"]: child for child in children[CACHED.group].values()}
     images = [(_image(child), child) for child in existing.values()]
     new = plan.usage.uses.keys() - {image for image, _ in images}
     found = [wanted(image, child, plan) for image, child in (*images, *((image, None) for image in new))]
     alive = sorted((one for one in found if one), key=lambda one: str(one.child["metadata"]["name"]))
     made = [one.child for one in alive]
+    space = make_space(alive, existing, plan, capacity, seen.related[CLUSTER_POLICY.group])
     cached = {name for name, child in existing.items() if holds(child, "Cached")}
     _give_turns(made, existing, cached, plan.usage, _concurrency(spec))
     secrets = [secret for child in made for secret in pull_secrets(child["spec"])]
@@ -68,10 +73,12 @@ def sync(parent: Object, children: Groups, seen: Observation) -> Desired:
     helped = _rescue(plan.usage, [existing[name] for name in cached], children[JOB.group], spec, seen)
     observed = [existing.get(child["metadata"]["name"], child) for child in made]
     namespaces = seen.related[NAMESPACE.group]
-    status, again = summary(parent, Seen(plan.usage, namespaces, observed, seen.in_use, mode, why_not, seen.now))
+    status, again = summary(
+        parent, Seen(plan.usage, namespaces, observed, seen.in_use, mode, why_not, plan.room, space, seen.now)
+    )
     roles = pull_roles(secrets, namespaces, seen.settings.job)
     jobs = [helped.job] if helped.job else []
-    waits = (*_due(alive, seen), again, helped.resync)
+    waits = (*_due(alive, seen), again, helped.resync, space.again)
     others = [_labelled(child, plan.labels) for child in (*roles, *webhooks, *jobs)]
     return Desired([*made, *others], status, min((wait for wait in waits if wait), default=0.0))
 
@@ -89,13 +96,13 @@ def _due(alive: Iterable[Wanted], seen: Observation) -> Iterator[float]:
             yield max(1.0, one.expires) if one.expires or isinstance(seen.in_use, Known) else _LOOK_AGAIN
 
 
-def _plan(spec: Object, seen: Observation) -> Plan:
+def _plan(spec: Object, seen: Observation, room: Room) -> Plan:
     labels = part(part(spec, "selector"), "matchLabels")
     if not labels:
         raise Unreadable("parent.spec.selector.matchLabels: name a label, so that a new ImageCache finds its images")
     related = seen.related
     found = usage(related[NAMESPACE.group], related[INVENTORY.group], related[CLUSTER_POLICY.group])
-    return Plan(found, _defaults(spec), dict(labels), seen.now, seen.in_use)
+    return Plan(found, _defaults(spec), dict(labels), seen.now, seen.in_use, room)
 
 
 def _defaults(spec: Object) -> Terms:
@@ -154,12 +161,18 @@ def _candidate(image: Object, observed: Object | None, cached: set[str], waited_
     name = metadata(image)["name"]
     return Candidate(
         name=name,
-        copy=str(status.get("copy", "")) if status else WANTED,
+        copy=_copy(image, status),
         admitted=observed is not None and part(observed, "spec").get("suspend") is not True,
         cached=name in cached,
         waiting=image["spec"]["image"] in waited_for,
         used="unusedSince" not in image["spec"],
     )
+
+
+def _copy(image: Object, status: Object) -> str:
+    """Its `status.copy`; one that is held wants none as long as it does not run."""
+    copy = str(status.get("copy", "")) if status else WANTED
+    return "" if "hold" in image["spec"] and copy == WANTED else copy
 
 
 def _webhooks(spec: Object, observed: Group, seen: Observation) -> tuple[list[Object], Condition | None]:

@@ -1,7 +1,9 @@
 """Images that leave the registry before their retention is over: by a person's wish, or to make room."""
 
+from hooks.capacity import Room
+from hooks.eviction import EVICTED
 from hooks.volumes import REMOVED, noted
-from kube.types import Object, annotations, part
+from kube.types import Object, annotations, parse_time, part
 
 REMOVE = "kuik.dev/remove"
 """The annotation by which a person says so; keepers act on it where the image is not in use, or where it is forced."""
@@ -22,7 +24,30 @@ def leaves(image: Object) -> bool:
     return bool(spec.get("remove")) or wished(image)
 
 
-def gone(image: Object, known: frozenset[str]) -> bool:
-    """Whether every known volume said that it has removed the image; never where no volume is known."""
-    removed = {one.volume for one in noted(image) if one.state == REMOVED}
-    return bool(known) and known <= removed
+def gone(image: Object) -> bool:
+    """Whether every volume has removed the image; never where no keeper speaks."""
+    stand = noted(image)
+    return bool(stand) and all(one.state == REMOVED for one in stand)
+
+
+def begun(image: Object) -> bool:
+    """Whether a volume has removed the image already."""
+    return any(one.state == REMOVED for one in noted(image))
+
+
+def done(image: Object, room: Room) -> bool:
+    """Whether the CachedImage of an image that leaves is of no use any more.
+
+    One that leaves to make room stays until garbage was collected, by the volume's own clock: until then the room that
+    it makes is on its way, and is counted.
+    """
+    if not gone(image):
+        return False
+    if part(image, "spec").get("remove") != EVICTED:
+        return leaves(image)
+    return all(_not_before(room.collected(one.volume), one.at) for one in noted(image))
+
+
+def _not_before(one: str, other: str) -> bool:
+    collected, removed = parse_time(one), parse_time(other)
+    return collected is not None and removed is not None and collected >= removed

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from hooks.capacity import STORE_FULL, Room, store_full, sweep_stopped
 from hooks.conditions import FALSE, TRUE, Condition, condition, holds, stated
 from hooks.facts import Absent, Group, Known, Unknown
 from hooks.fitness import unfit
+from hooks.risk import MOST_LISTED, is_gone_upstream, risks, workloads_at_risk
+from hooks.space import Space
 from hooks.usage import Usage
 from hooks.webhook import AUDIT, OFF
 from kube.duration import left_of
@@ -16,7 +19,7 @@ from kube.types import Object, format_time, metadata, parse_time, part
 HELD = 60.0
 """Seconds for which all must be well before a condition that said otherwise says so."""
 
-_GOOD = {"Ready": TRUE, "Rewriting": TRUE, "Degraded": FALSE}
+_GOOD = {"Ready": TRUE, "Rewriting": TRUE, "Degraded": FALSE, STORE_FULL: FALSE}
 _NAMED_GAPS = 5
 
 
@@ -31,6 +34,8 @@ class Seen:
     in_use: Known[frozenset[str]] | Absent | Unknown
     mode: str
     why_not: Condition | None
+    room: Room
+    space: Space
     now: datetime
 
 
@@ -41,14 +46,22 @@ def summary(parent: Object, seen: Seen) -> tuple[Mapping[str, Any], float]:
     at_risk = sum(map(_is_used, seen.images)) - sum(map(_is_used, cached))
     sizes = (part(image, "status").get("size") for image in cached)
     gaps, young = _gaps(seen)
-    found = (_ready(seen, gaps, at_risk), _rewriting(seen), _degraded(seen, failed))
+    space = seen.space
+    full = store_full(seen.room, space.without_room, space.leaving, space.capacity)
+    always = (_ready(seen, gaps, at_risk), _rewriting(seen), _degraded(seen, failed))
+    found = [one for one in (*always, full, sweep_stopped(seen.room)) if one]
     shown, since, held = _held(parent, found, seen.now)
+    listed = risks(seen.images)
     status = {
         "images": len(seen.images),
         "cached": len(cached),
         "failed": failed,
         "atRisk": at_risk,
         "unsupported": len(seen.usage.ignored),
+        "goneUpstream": sum(1 for image in seen.images if _is_used(image) and is_gone_upstream(image)),
+        "workloadsAtRisk": workloads_at_risk(seen.images),
+        **({"riskiest": [one.entry() for one in listed[:MOST_LISTED]]} if listed else {}),
+        **({"volumes": [one.entry() for one in seen.room.volumes]} if seen.room.volumes else {}),
         "bytes": sum(size for size in sizes if isinstance(size, int)),
         **({"recoveringSince": since} if since else {}),
         "conditions": [stated(parent, one, seen.now) for one in shown],
@@ -64,7 +77,8 @@ def proxies_unfit(daemon_sets: Iterable[Object], lost: int) -> Condition | None:
 
 
 def _is_used(image: Object) -> bool:
-    return "unusedSince" not in part(image, "spec")
+    spec = part(image, "spec")
+    return bool(spec.get("users")) or not spec.get("unusedSince")
 
 
 def _held(
@@ -92,7 +106,7 @@ def _held(
 
 def _recovers(parent: Object, found: Condition) -> bool:
     before = condition(parent, found.type)
-    return found.status == _GOOD[found.type] and before is not None and before.get("status") != found.status
+    return found.status == _GOOD.get(found.type) and before is not None and before.get("status") != found.status
 
 
 def _as_before(parent: Object, found: Condition) -> Condition:

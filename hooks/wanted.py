@@ -3,21 +3,25 @@
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from hooks.capacity import Room
 from hooks.facts import Absent, Known, Secret, Unknown
-from hooks.retention import remaining
+from hooks.quotas import namespaces_of
+from hooks.removal import done
+from hooks.retention import remaining, unused_since
 from hooks.shield import MAX_SECRETS
 from hooks.terms import Refresh, Retention, Terms
 from hooks.usage import Usage, Use, terms_of
 from kube.duration import parse_duration
-from kube.types import API_VERSION, CACHED_IMAGE, Object, entries, format_time, metadata, part, texts
+from kube.types import API_VERSION, CACHED_IMAGE, Object, entries, format_time, metadata, parse_time, part, texts
 from registry.reference import DOCKER_HUB, Reference
 
 _MAX_SLUG = 52  # with the dash and the digits of the hash, a name fits a label
 _HASH_DIGITS = 10
+_MAX_BEFORE = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class Plan:
     labels: Mapping[str, str]
     now: datetime
     in_use: Known[frozenset[str]] | Absent | Unknown
+    room: Room = field(default_factory=Room)
 
     @property
     def frozen(self) -> bool:
@@ -41,10 +46,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A CachedImage to have, and the seconds until it expires, where it may."""
+    """A CachedImage to have; the seconds until it expires, where it may; and for how many seconds it has been unused,
+    None where it is not, or where that is not known."""
 
     child: dict[str, Any]
     expires: float | None = None
+    idle: float | None = None
 
 
 def name_of(image: str) -> str:
@@ -82,13 +89,16 @@ def wanted(image: str, child: Object | None, plan: Plan) -> Wanted | None:
     retention = parse_duration(terms.retention.duration)
     left = remaining(observed, retention, plan.now) if unused else None
     mortal = unused and not gaps and observed.get("retain") is not True
-    if mortal and isinstance(plan.in_use, Known) and left is not None and left <= 0:
+    expired = (left is not None and left <= 0) or (unused and child is not None and done(child, plan.room))
+    if mortal and isinstance(plan.in_use, Known) and expired:
         return None
     since = _unused_since(observed, plan) if unused else None
-    made = _object(image, child, _spec(image, use or Use(), terms, since), plan)
+    spec = _spec(image, use or Use(), terms)
+    made = _object(image, child, {**spec, **_history(observed, since, unused=unused)}, plan)
+    idle = None if since is None else max(0.0, (plan.now - since).total_seconds())
     if not mortal or since is None:
-        return Wanted(made)
-    return Wanted(made, retention.total_seconds() if left is None else max(0.0, left))
+        return Wanted(made, None, idle)
+    return Wanted(made, retention.total_seconds() if left is None else max(0.0, left), idle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +130,30 @@ def _kept(use: Use, observed: Object) -> Use:
     return Use(use.secrets | set(pull_secrets(observed)), users, total, use.terms)
 
 
-def _unused_since(observed: Object, plan: Plan) -> str | None:
-    since = observed.get("unusedSince")
-    if remaining({"unusedSince": since}, parse_duration("0s"), plan.now) is not None:
-        return str(since)
-    return None if plan.frozen else format_time(plan.now)
+def _unused_since(observed: Object, plan: Plan) -> datetime | None:
+    return unused_since(observed, plan.now) or (None if plan.frozen else plan.now)
 
 
-def _spec(image: str, use: Use, terms: _Effective, unused_since: str | None) -> dict[str, Any]:
+def _history(observed: Object, since: datetime | None, *, unused: bool) -> dict[str, Any]:
+    """Since when the image is unused, and whose it was before."""
+    if not unused:
+        # What somebody else wrote there stays unless it is taken away by name.
+        wrong = observed.get("unusedSince") is not None and (observed.get("users") or observed.get("usedBy"))
+        return {"unusedSince": None} if wrong else {}
+    before = namespaces_of(texts(observed, "usedBy")) or frozenset(texts(observed, "usedBefore"))
+    return {
+        **({"unusedSince": _as_written(observed, since)} if since else {}),
+        **({"usedBefore": sorted(before)[:_MAX_BEFORE]} if before else {}),
+    }
+
+
+def _as_written(observed: Object, since: datetime) -> str:
+    """The moment in the words that stand there, where they mean it."""
+    said = observed.get("unusedSince")
+    return str(said) if parse_time(said) == since else format_time(since)
+
+
+def _spec(image: str, use: Use, terms: _Effective) -> dict[str, Any]:
     # Not `name`: Metacontroller would merge the list by it, and secrets of one name in two namespaces would be one.
     secrets = [{"namespace": namespace, "secret": name} for namespace, name in sorted(use.secrets)[:MAX_SECRETS]]
     refresh = {"mode": terms.refresh.mode, "interval": terms.refresh.interval}
@@ -140,7 +166,6 @@ def _spec(image: str, use: Use, terms: _Effective, unused_since: str | None) -> 
         "retention": terms.retention.duration,
         **({"retentionRule": terms.retention.rule} if terms.retention.rule else {}),
         "refresh": {**refresh, **({"rule": terms.refresh.rule} if terms.refresh.rule else {})},
-        **({"unusedSince": unused_since} if unused_since else {}),
     }
 
 
