@@ -1,28 +1,41 @@
-"""`python -m kuik.keeper`: the parent of the registry's writer, which checks at its start that the registry will do."""
+"""`python -m kuik.keeper`: the parent of the registry's writer, which keeps its volume as the CachedImages say."""
 
 import logging
 import os
 import signal
-import subprocess
+import socket
+import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 
 import click
 
+from hooks import telemetry
+from kube.client import Api, KubernetesError
 from kuik import __version__
 from kuik.keeper.check import findings, host_of
+from kuik.keeper.cluster import Cluster
+from kuik.keeper.distribution import folder_of
+from kuik.keeper.first_look import first_look
+from kuik.keeper.keeper import SETTLES, Keeper
+from kuik.keeper.memory import Memory
+from kuik.keeper.metrics import KeeperTelemetry
+from kuik.keeper.report import key_of
+from kuik.keeper.tally import Tally
+from kuik.keeper.volume import Volume
+from kuik.keeper.writer import Writer
 from registry.credentials import InvalidDockerConfig
-from registry.fitness import Finding
-from registry.requirements import Need
+from registry.own_registry import own_credentials
+from registry.proxied import DEFAULT_PROXY
+from registry.transport import Transport, host_settings
+from telemetry.address import TelemetryAddress
 
 log = logging.getLogger("kuik.keeper")
 
-STARTS_WITHIN = 60.0
-"""Seconds within which a registry is expected to answer."""
-_AGAIN = 0.5
+_TICK = 1.0
+_STATE = ".kuik"
 _OURS = ("KUIK_REGISTRY_TOKEN", "KUIK_READER_TOKEN", "KUIK_REGISTRY_CREDENTIALS")
 
 
@@ -33,77 +46,134 @@ Example:
 )
 @click.option("--url", required=True, help="Where the writer answers.")
 @click.option("--reader", multiple=True, metavar="URL", help="Where node proxies read; repeatable.")
+@click.option("--volume", default=socket.gethostname, show_default="the host's name", help="What the volume is called.")
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where it remembers its sweeps; by default in the writer's folder.",
+)
+@click.option("--kubeconfig", type=click.Path(dir_okay=False), help="How to reach the cluster from outside of it.")
+@click.option("--proxy", default=DEFAULT_PROXY, show_default=True, metavar="HOST:PORT", help="The proxies' name.")
+@click.option("--settles", type=float, default=SETTLES, hidden=True, help="Seconds that garbage waits for more.")
+@telemetry.option("127.0.0.1:7443")
 @click.argument("command", nargs=-1, required=True)
 @click.version_option(__version__)
-def main(url: str, reader: tuple[str, ...], command: tuple[str, ...]) -> None:
-    """Run COMMAND, the registry's writer, tell of each thing that kuik needs whether it is met, and end as it ends.
+def main(
+    url: str,
+    reader: tuple[str, ...],
+    volume: str,
+    state: Path | None,
+    kubeconfig: str | None,
+    proxy: str,
+    settles: float,
+    address: TelemetryAddress | None,
+    command: tuple[str, ...],
+) -> None:
+    """Run COMMAND, the registry's writer, keep what it stores as the CachedImages say, and end as it ends.
 
-    What is not met is an error in the log, with what to do; the writer goes on. The variables are those of
-    `kuik registry check`; the writer does not get them.
+    At the start each thing that kuik needs of a registry is looked at; what is not met is an error in the log, with
+    what to do, and the writer goes on. The variables are those of `kuik registry check`; the writer does not get them.
+    Outside of a cluster, and without --kubeconfig, nothing is removed.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         for one in (url, *reader):
             host_of(one)
+        key_of(volume)
         findings(url, reader, os.environ)
+        folder = storage_of(command)
     except (ValueError, InvalidDockerConfig) as error:
         raise click.UsageError(str(error)) from error
-    writer = _started(command)
-    _end_with(writer)
-    threading.Thread(target=_look, args=(url, reader, writer), daemon=True, name="check").start()
-    status = writer.wait()
+    ends, tally = threading.Event(), Tally()
+    _end_with(ends)
+    told = KeeperTelemetry(address, tally)
+    writer = Writer(command, {name: value for name, value in os.environ.items() if name not in _OURS})
+    cluster = _cluster(kubeconfig, proxy)
+    keeper = Keeper(volume, cluster, volume_at(url, folder), _memory(state, folder), writer) if cluster else None
+    if keeper:
+        keeper.tally, keeper.settles, keeper.ends = tally, settles, _beating(ends, told)
+    try:
+        writer.start()
+        threading.Thread(target=first_look, args=(url, reader, writer), daemon=True, name="check").start()
+        told.start()
+        status = _run(writer, keeper, ends, told)
+    except OSError as error:
+        raise click.ClickException(f"{command[0]} cannot be run: {error.strerror}") from error
+    if cluster:
+        cluster.stop()
     log.info("the writer ended with %d", status)
     raise SystemExit(status if status >= 0 else 128 - status)
 
 
-def report(found: Iterator[Finding]) -> bool:
-    """Log each finding; whether the registry will do."""
-    fails = False
-    for finding in found:
-        fails |= finding.fails
-        level = logging.ERROR if finding.fails else logging.WARNING if finding.problem else logging.INFO
-        log.log(level, "%s", finding)
-    return not fails
+def _memory(state: Path | None, folder: Path | None) -> Memory:
+    return Memory(state or (folder or Path(tempfile.gettempdir())) / _STATE)
 
 
-def answered(look: Callable[[], Iterator[Finding]], goes_on: Callable[[], bool], seconds: float) -> Iterator[Finding]:
-    """The findings once the registry answers, or what they are after `seconds` or when it does not go on."""
-    until = time.monotonic() + seconds
-    while True:
-        found = list(look())
-        silent = any(one.need is Need.ANSWERS and one.problem for one in found)
-        if not silent or time.monotonic() > until or not goes_on():
-            return iter(found)
-        time.sleep(_AGAIN)
+def _beating(ends: threading.Event, told: KeeperTelemetry) -> Callable[[], bool]:
+    """Whether this ends, asked while it is busy with something long: which is no reason to restart it."""
+
+    def ask() -> bool:
+        told.health.beat()
+        return ends.is_set()
+
+    return ask
 
 
-def _started(command: Sequence[str]) -> "subprocess.Popen[bytes]":
-    environment: Mapping[str, str] = {name: value for name, value in os.environ.items() if name not in _OURS}
+def _run(writer: Writer, keeper: Keeper | None, ends: threading.Event, told: KeeperTelemetry) -> int:
+    """Round after round until the writer ends or this is told to; the writer's exit status."""
+    told.health.serving(ends.is_set)
+    while not ends.wait(_TICK):
+        told.health.beat()
+        status = writer.ended
+        if status is not None:
+            return status
+        if keeper:
+            keeper.tick()
+    return writer.stop()
+
+
+def storage_of(command: Sequence[str]) -> Path | None:
+    """The folder in which `registry serve CONFIG` stores; None where it is none. Raises ValueError."""
     try:
-        return subprocess.Popen(command, env=environment)
-    except OSError as error:
-        raise click.ClickException(f"{command[0]} cannot be run: {error.strerror}") from error
+        text = Path(command[-1]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None  # the writer says what is wrong with it
+    return Path(found) if (found := folder_of(text)) else None
 
 
-def _end_with(writer: "subprocess.Popen[bytes]") -> None:
-    """Pass on what is said to end, so that the writer drains."""
+def volume_at(url: str, folder: Path | None) -> Volume:
+    """The volume behind the writer at `url`."""
+    host = host_of(url)
+    plain = [host] if url.startswith("http://") else []
+    transport = Transport(host_settings(plain), user_agent=f"kuik/{__version__}")
+    return Volume(transport, host, own_credentials(host, os.environ), folder)
 
-    def pass_on(number: int, _frame: FrameType | None) -> None:
-        with suppress(ProcessLookupError):
-            writer.send_signal(number)
+
+def _cluster(kubeconfig: str | None, proxy: str) -> Cluster | None:
+    """The cluster, followed from now on; None where this runs in none."""
+    try:
+        if kubeconfig:
+            api = Api.from_kubeconfig(kubeconfig)
+        elif "KUBERNETES_SERVICE_HOST" in os.environ:
+            api = Api.in_cluster()
+        else:
+            log.warning("this is no pod, and no --kubeconfig is given: nothing is swept or collected")
+            return None
+    except KubernetesError as error:
+        raise click.UsageError(str(error)) from error
+    cluster = Cluster(api, proxy)
+    cluster.start(0)
+    return cluster
+
+
+def _end_with(ends: threading.Event) -> None:
+    """What is said to end is passed on to the writer in order, so that it drains."""
+
+    def pass_on(_number: int, _frame: FrameType | None) -> None:
+        ends.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, pass_on)
-
-
-def _look(url: str, readers: Sequence[str], writer: "subprocess.Popen[bytes]") -> None:
-    found = answered(lambda: findings(url, readers, os.environ), lambda: writer.poll() is None, STARTS_WITHIN)
-    if writer.poll() is not None:
-        return
-    if report(found):
-        log.info("the registry at %s is what kuik needs", url)
-    else:
-        log.error("the registry at %s is not what kuik needs: copies will fail until it is", url)
 
 
 if __name__ == "__main__":

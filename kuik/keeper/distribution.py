@@ -94,6 +94,17 @@ def text(document: Mapping[str, Any]) -> str:
     return yaml.safe_dump(document, sort_keys=False)
 
 
+def folder_of(text: str) -> str:
+    """The folder that a configuration, as YAML, stores in; empty for any other storage. Raises ValueError."""
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"the writer's configuration is no YAML: {error}") from error
+    for name in ("storage", "filesystem", "rootdirectory"):
+        found = found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else ""
+
+
 def environment(secret: str = "") -> dict[str, str]:
     """Variables for its process. `secret` signs the state of uploads: any text, the same as long as one takes."""
     said = {"REGISTRY_HTTP_SECRET": secret} if secret else {}

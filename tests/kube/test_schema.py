@@ -27,6 +27,7 @@ def test_defaults_are_filled_in_and_the_object_given_stays() -> None:
     assert filled["spec"] == {
         "mode": "On",
         "delivery": "Webhook",
+        "keeper": {"grace": "7d", "sweepEvery": "1h", "verifyEvery": "7d"},
         "retention": "30d",
         "platforms": ["linux/arm64"],
         "copies": {"concurrency": 5},

@@ -12,6 +12,9 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from hooks.metrics import AdmissionMetrics, HookMetrics
 from hooks.telemetry import Telemetry as HooksTelemetry
+from kuik.keeper.metrics import KeeperTelemetry
+from kuik.keeper.tally import Tally as KeeperTally
+from kuik.keeper.volume import Room
 from proxy.breaker import Breakers
 from proxy.shield.blobs import BlobTally
 from proxy.shield.metrics import ShieldMetrics
@@ -40,6 +43,7 @@ def registries() -> Iterator[CollectorRegistry]:
     AdmissionMetrics(admission.registry, lambda: True)
     yield hooks.registry
     yield admission.registry
+    yield KeeperTelemetry(None, KeeperTally(room=Room(1, 2, 1))).registry
 
 
 def labels_of(registry: CollectorRegistry, metric: Metric) -> frozenset[str]:
@@ -92,6 +96,6 @@ def test_alerts_are_rules_that_prometheus_reads() -> None:
 @pytest.mark.parametrize("name", sorted(documented()))
 def test_names_follow_the_conventions(name: str) -> None:
     kind, _ = documented()[name]
-    assert re.fullmatch(r"kuik_(proxy|shield|hooks|admission)_[a-z_]+", name)
+    assert re.fullmatch(r"kuik_(proxy|shield|hooks|admission|keeper)_[a-z_]+", name)
     assert name.endswith("_total") == (kind == "counter")
     assert name.endswith("_seconds") == (kind == "histogram")

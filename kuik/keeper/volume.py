@@ -1,0 +1,105 @@
+"""The volume's registry as the keeper sees and changes it: its tags, what they stand for, and the room they take."""
+
+import os
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kuik.keeper.kept import Place
+from registry.attached import subjects
+from registry.catalog import repositories
+from registry.client import Client
+from registry.credentials import Credentials
+from registry.digest import Digest
+from registry.errors import NotFound, Unsupported
+from registry.reference import Reference
+from registry.transport import Transport
+
+BLOBS = Path("docker/registry/v2/blobs")
+"""Where distribution keeps blobs in a folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Bytes: what blobs take up, what the volume holds, and what is free; None where that is not known."""
+
+    used: int | None = None
+    capacity: int | None = None
+    free: int | None = None
+
+
+class Volume:
+    """The registry at `host` (`name:port`), its writer; `folder` is where its storage is mounted, None for S3."""
+
+    def __init__(self, transport: Transport, host: str, credentials: Credentials | None, folder: Path | None) -> None:
+        self.host = host
+        self.folder = folder
+        self._transport = transport
+        self._credentials = credentials
+        self.client = Client(transport, lambda _reference: [credentials] if credentials else [])
+
+    def tags(self, named: Iterable[str]) -> Mapping[str, Collection[str]]:
+        """The tags of every repository, of those `named` alone where the registry has no catalog.
+
+        Raises RegistryError where any of it could not be read: what is not seen must not count as gone.
+        """
+        try:
+            listed: Iterable[str] = list(repositories(self._transport, self.host, self._credentials))
+        except Unsupported:
+            listed = named
+        found: dict[str, Collection[str]] = {}
+        for repository in dict.fromkeys(listed):
+            try:
+                found[repository] = self.client.tags(Reference(self.host, repository))
+            except NotFound:  # the catalog still names repositories of which nothing is left
+                continue
+        return found
+
+    def subjects(self, repository: str, tags: Iterable[str]) -> frozenset[Digest]:
+        """The digests to which something may be attached, of the images that these tags stand for; raises
+        RegistryError."""
+        found: set[Digest] = set()
+        for tag in tags:
+            try:
+                found |= subjects(self.client.manifest(Reference(self.host, repository, tag)))
+            except NotFound:
+                continue
+        return frozenset(found)
+
+    def remove(self, place: Place) -> bool:
+        """Remove one tag; whether it was there. Its siblings and its digest stay. Raises RegistryError."""
+        try:
+            self.client.delete(place.at(self.host))
+        except NotFound:
+            return False
+        return True
+
+    def room(self, configured: int | None) -> Room:
+        """How full the volume is; `configured` is how much it may hold, where somebody says so."""
+        if self.folder is None:
+            return Room(capacity=configured)
+        try:
+            system = os.statvfs(self.folder)
+        except OSError:
+            return Room(capacity=configured)
+        used = size_of(self.folder / BLOBS)
+        free, capacity = system.f_bavail * system.f_frsize, system.f_blocks * system.f_frsize
+        if configured is not None and configured < capacity:
+            return Room(used, configured, max(0, min(free, configured - used)))
+        return Room(used, capacity, free)
+
+
+def size_of(folder: Path) -> int:
+    """Bytes that the files below a folder take up; what goes meanwhile counts nothing."""
+    total, waiting = 0, [str(folder)]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    else:
+                        total += entry.stat(follow_symlinks=False).st_blocks * 512
+        except OSError:
+            continue
+    return total

@@ -1,0 +1,28 @@
+"""Tags that belong to an image though nobody names them: what was attached to a digest, by cosign or as a referrer.
+
+`sha256-<hex>` is the referrers' index of a digest where the registry has none of its own (distribution-spec, "Referrers
+Tag Schema"); with `.sig`, `.att` or `.sbom` behind, it is cosign's.
+"""
+
+import re
+
+from registry.digest import Digest, InvalidDigest
+from registry.manifest import Manifest
+
+_ATTACHED = re.compile(r"(sha256|sha512)-([0-9a-f]{64,128})(\.[a-z0-9]{1,16})?")
+
+
+def subject_of(tag: str) -> Digest | None:
+    """The digest that a tag was attached to; None for any other tag."""
+    found = _ATTACHED.fullmatch(tag)
+    if found is None:
+        return None
+    try:
+        return Digest.parse(f"{found[1]}:{found[2]}")
+    except InvalidDigest:
+        return None
+
+
+def subjects(manifest: Manifest) -> frozenset[Digest]:
+    """What something may be attached to of an image: itself, and for an index all that it names."""
+    return frozenset({manifest.digest, *(child.digest for child in manifest.manifests)})
