@@ -11,6 +11,19 @@ from registry.manifest import Manifest
 
 _ATTACHED = re.compile(r"(sha256|sha512)-([0-9a-f]{64,128})(\.[a-z0-9]{1,16})?")
 
+COSIGN = ("sig", "att", "sbom")
+"""The endings of cosign's tags."""
+
+
+def fallback_tag(digest: Digest) -> str:
+    """The tag of the index of what refers to this digest, where a registry does not answer the question itself."""
+    return f"{digest.algorithm[:32]}-{digest.hex[:64]}"
+
+
+def cosign_tags(digest: Digest) -> tuple[str, ...]:
+    """The tags under which cosign keeps what belongs to this digest."""
+    return tuple(f"{digest.algorithm}-{digest.hex}.{ending}" for ending in COSIGN)
+
 
 def subject_of(tag: str) -> Digest | None:
     """The digest that a tag was attached to; None for any other tag."""
