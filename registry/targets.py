@@ -103,8 +103,12 @@ class RegistryTarget:
         self._client.push_manifest(self._place(reference).with_digest(manifest.digest), manifest)
 
     def tag(self, reference: Reference, parts: Contents) -> None:
-        """Set the tag, then check that no collection came in between: it is to be copied again if one did."""
+        """Set the tag, then check that no collection came in between: it is to be copied again if one did.
+
+        What the tag named before gets an anchor first, as pods may still need that digest.
+        """
         place = self._place(reference)
+        self._anchor(replace(place, tag=reference.anchor, digest=None), parts.manifests[-1].digest)
         self._client.push_manifest(replace(place, tag=reference.anchor, digest=None), parts.manifests[-1])
         for manifest in parts.manifests:
             with _lost(manifest.digest, reference):
@@ -112,6 +116,13 @@ class RegistryTarget:
         for blob in parts.blobs:
             if self._client.has_blob(place, blob.digest) is None:
                 raise _loss(blob.digest, reference)
+
+    def _anchor(self, tag: Reference, digest: Digest) -> None:
+        with suppress(NotFound):
+            if self._client.head(tag).digest == digest:
+                return
+            before = self._client.manifest(tag)
+            self._client.push_manifest(replace(tag, tag=tag.with_digest(before.digest).anchor), before)
 
     def _place(self, reference: Reference) -> Reference:
         return inside(reference, self._host, private=self._private)

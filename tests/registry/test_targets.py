@@ -196,6 +196,16 @@ def test_what_the_registry_has_is_neither_fetched_nor_pushed(
     assert store.count("POST", "/blobs/uploads/") == 0
 
 
+def test_what_a_tag_named_before_it_moved_keeps_an_anchor(upstream: Upstream, store: Upstream, client: Client) -> None:
+    before, after = image("a"), image("b")
+    for built in (before, after, after):
+        reference = Reference.parse(upstream.push(built, "team/app", "1.0"))
+        copy(reference, client, RegistryTarget(client, store.host))
+    place = Reference.parse(f"{store.host}/{upstream.host.replace(':', '__')}/team/app:1.0")
+    assert sorted(client.tags(place)) == ["1.0", f"digest-{before.digest.hex}"]
+    assert client.head(place).digest == after.digest
+
+
 def test_an_image_named_by_digest_gets_an_anchor_tag(upstream: Upstream, store: Upstream, client: Client) -> None:
     built = image("a")
     reference = Reference.parse(upstream.push(built, "team/app"))
