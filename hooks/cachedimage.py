@@ -16,7 +16,7 @@ from hooks.removal import leaves
 from hooks.resources import JOB
 from hooks.retention import DEFAULT_RETENTION
 from hooks.verification import Report
-from hooks.volumes import Replica, replicas
+from hooks.volumes import Replica, found_whole, replicas
 from hooks.wanted import pull_secrets
 from kube.duration import later, parse_duration
 from kube.types import Object, part, texts
@@ -64,9 +64,9 @@ def sync(parent: Object, children: Groups, seen: Observation) -> Desired:
     before = Progress.read(parent)
     last = _last(children)
     after = before.after(last) if last else before
+    found = after.digest if after.digest != before.digest else ""
     stand = _replicas(parent, before, after, last, seen.settings.volumes)
     after = after.standing(stand) if stand else after.checked(Report.read(parent))
-    found = after.digest if after.digest != before.digest else ""
     upstream = Upstream.read(parent).after(found, refresh, seen.image.upstream)
     proof = access(parent, seen.image.access)
     private = proof.get("visibility") == PRIVATE
@@ -99,7 +99,8 @@ def _replicas(
 ) -> tuple[Replica, ...]:
     """How the image stands on each volume, with what a copy has just done."""
     copied = last.outcome if last and after.attempts > before.attempts else None
-    return replicas(parent, known, after.digest, dict(copied.lacking) if isinstance(copied, Copied) else None)
+    digest = after.digest or found_whole(parent, known)
+    return replicas(parent, known, digest, dict(copied.lacking) if isinstance(copied, Copied) else None)
 
 
 def _held(spec: Object) -> Condition | None:

@@ -119,8 +119,8 @@ class Progress:
         why, after = lost(found), self
         if why and self.cached:
             after = replace(self, cached=False, failures=0, reason=why, message=told(found))
-        elif not self.cached and any(one.state == WHOLE for one in found):
-            after = replace(self, cached=True, failures=0, reason="", message="")
+        elif whole := [one for one in found if one.state == WHOLE and not self.cached]:
+            after = replace(self, cached=True, digest=whole[0].digest, failures=0, reason="", message="")
         if not any(one.at for one in found):  # a copy's word alone proves nothing, and takes no proof away
             return after
         proven, oldest = verified(found, cached=after.cached)

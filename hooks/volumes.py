@@ -90,6 +90,16 @@ def replicas(
     return tuple(_after_copy(one, digest, lacking.get(one.volume, "")) for one in found)
 
 
+def found_whole(image: Object, known: Sequence[str]) -> str:
+    """The digest that the keepers found whole under the image's tag; empty where none did.
+
+    It tells of an image that was copied for an earlier CachedImage of the same name. Where volumes differ the latest
+    report counts.
+    """
+    said = [one for name, one in reports(image).items() if one.state == WHOLE and (not known or name in known)]
+    return max(said, key=lambda one: (parse_time(one.at), one.volume)).digest if said else ""
+
+
 def reports(image: Object) -> Mapping[str, Replica]:
     """What the keepers' annotations say, by volume; what cannot be read says nothing."""
     found = ((name.removeprefix(PREFIX), text) for name, text in annotations(image).items() if name.startswith(PREFIX))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hooks.containers import MIRROR, has_ended
 from hooks.facts import Groups
 from hooks.jobs import POD_LABELS
+from hooks.messages import Resource
 from hooks.resources import CRON_JOB, DAEMON_SET, DEPLOYMENT, POD, POLICY, SERVICE_ACCOUNT, STATEFUL_SET
 from hooks.rules import images_of
 from hooks.shape import Path, misshapen
@@ -62,13 +63,15 @@ def _pods(related: Groups, crons: set[str]) -> Iterator[tuple[str, str, Object, 
     for resource in TEMPLATES:
         path = _PATHS.get(resource, _TEMPLATE)
         for obj in related[resource.group].values():
-            yield _user(resource.kind, obj), resource.kind, _template(obj, path), misshapen(obj, path)
+            yield _user(resource.kind, obj), resource.kind, template(resource, obj), misshapen(obj, path)
     for pod in related[POD.group].values():
         if not has_ended(pod) and not _copies(pod):
             yield top_controller(pod, crons), owner_kind(pod), pod, misshapen(pod, ("spec",))
 
 
-def _template(obj: Object, path: Path) -> Object:
+def template(resource: Resource, obj: Object) -> Object:
+    """The template `{metadata, spec}` of the pods that an object of one of TEMPLATES makes."""
+    path: Path = _PATHS.get(resource, _TEMPLATE)
     for name in path[:-1]:
         obj = part(obj, name)
     return obj

@@ -130,6 +130,25 @@ def test_a_volume_that_healed_itself_makes_the_image_cached_again() -> None:
     at_rest(image)
 
 
+def test_what_is_made_again_and_still_there_is_cached_at_once_though_upstream_has_it_no_more() -> None:
+    """`kubectl delete ci` of an image in use: the new object has no status, and the registry still holds the image."""
+    image = Image()
+    says(image, 1, "Whole")
+    status = image.sync()
+    assert condition(image, "Cached") == ("True", "Copied")
+    assert (status["digest"], status["phase"]) == (DIGEST, "Cached")
+    assert len(image.jobs) == 1, "a copy still finds out what there is of it"
+    image.fail("NotFound")
+    status = image.sync()
+    assert (condition(image, "Cached")[0], status["reason"]) == ("True", "NotFound")
+    at_rest(image)
+    image.wait(3600)
+    image.sync()
+    image.copied(OTHER)
+    status = image.sync()
+    assert (status["digest"], status["previousDigests"][0]["digest"]) == (OTHER, DIGEST)
+
+
 def test_what_a_keeper_says_of_another_digest_is_about_another_image() -> None:
     image = cached()
     for volume in (0, 1):

@@ -18,7 +18,7 @@ from hooks.app import create_app
 from hooks.facts import Absent, Context, ImageFacts, Known, Questions, Settings, Unknown
 from hooks.fitness import lost_nodes, reach
 from hooks.imagecache import PROXIES
-from hooks.last_look import images_in_use
+from hooks.last_look import all_in_use
 from hooks.observe import Observer, Sight
 from kube.types import Object
 from kuik.driver.troubles import HookFailed
@@ -59,13 +59,13 @@ class World:
 
 
 class _Edge(Observer):
-    """The hooks' edge with another clock, which sees the pods that a test's cluster has."""
+    """The hooks' edge with another clock, which sees what a test's cluster has."""
 
-    def __init__(self, clock: Clock, pods: Callable[[], Iterable[Object]]) -> None:
+    def __init__(self, clock: Clock, listed: Callable[[str], Iterable[Object]]) -> None:
         super().__init__(Settings(), sight=Sight(lambda: self.world.authority, self._looked, self._lost))
         self.world = World()
         self._clock = clock
-        self._pods = pods
+        self._listed = listed
 
     def context(self, references: Iterable[Reference] = ()) -> Context:
         return replace(super().context(references), now=self._clock.now())
@@ -77,20 +77,18 @@ class _Edge(Observer):
         return context
 
     def _looked(self) -> Known[frozenset[str]] | Unknown:
-        return (
-            Unknown(self.world.blind) if self.world.blind else Known(images_in_use(self._pods(), self.settings.proxy))
-        )
+        return Unknown(self.world.blind) if self.world.blind else Known(all_in_use(self._listed, self.settings.proxy))
 
     def _lost(self) -> Known[int]:
-        return Known(lost_nodes(reach(pod) for pod in self._pods() if _is_proxy(pod)))
+        return Known(lost_nodes(reach(pod) for pod in self._listed("Pod") if _is_proxy(pod)))
 
 
 class Hooks:
     """The application, in this process or on a loopback port, with the `fault` that its callers meet."""
 
-    def __init__(self, clock: Clock, pods: Callable[[], Iterable[Object]]) -> None:
+    def __init__(self, clock: Clock, listed: Callable[[str], Iterable[Object]]) -> None:
         self.clock = clock
-        self._edge = _Edge(clock, pods)
+        self._edge = _Edge(clock, listed)
         self._app = create_app(self._edge)
         self._client = Client(self)
         self.fault: Fault | None = None

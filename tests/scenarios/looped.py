@@ -156,7 +156,7 @@ class Memory(Looped):
         self.clock = Clock(lambda: datetime(2026, 1, 1, tzinfo=UTC))
         self.cut = Cut()
         self.shelf = self._objects = _Counted(self.clock, self.cut)
-        self.hooks = Hooks(self.clock, lambda: self.every("Pod"))
+        self.hooks = Hooks(self.clock, self.every)
         self.start()
         self.apply(namespace(JOBS, **{CACHE_LABEL: "false"}))
 

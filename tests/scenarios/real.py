@@ -34,7 +34,7 @@ class Real(OnApiServer):
     def __init__(self, plane: ControlPlane) -> None:
         self.plane = plane
         self.clock = Clock(lambda: datetime.now(UTC))
-        self.hooks = Hooks(self.clock, lambda: self.plane_has("Pod"))
+        self.hooks = Hooks(self.clock, self.plane_has)
         self.url, self._end = self.hooks.serve()
         metacontroller.install_crds(plane)
         metacontroller.start(plane)

@@ -116,7 +116,7 @@ class Loop(OnApiServer, Looped):
         self.plane = plane
         self._api = _Counted.from_kubeconfig(str(plane.kubeconfig()))
         self.clock = Clock(lambda: datetime.now(UTC))
-        self.hooks = Hooks(self.clock, lambda: self.plane_has("Pod"))
+        self.hooks = Hooks(self.clock, self.plane_has)
         self.begin()
 
     def begin(self) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.rig.workloads import deployment, image_cache, namespace, pod
+from tests.cluster.rig.workloads import cron_job, deployment, image_cache, namespace, pod
 from tests.scenarios.cluster import COPIED, Cluster
 from tests.scenarios.hooks import Answer, Fault
 from tests.scenarios.looped import RESYNC, Killed, Memory
@@ -115,6 +115,37 @@ def doubt(scene: Cluster, fault: str) -> None:
     assert scene.image(going) is None, "what was due goes once the hooks answer"
     assert "unusedSince" in scene.spec(here)
     assert len(scene.jobs(running)) == 1
+
+
+@pytest.mark.parametrize("late", ["cron job", "policy", "pod"])
+def test_what_a_late_inventory_does_not_say_is_seen_before_anything_expires(scene: Cluster, late: str) -> None:
+    unseen(scene, late)
+
+
+def unseen(scene: Cluster, late: str) -> None:
+    """Something uses an image again while stage 1 fails, so that its inventory goes on to say that nothing does."""
+    image = f"{HUB}/again:1"
+    scene.apply(image_cache(), namespace("shop"), deployment("shop", "web", image))
+    scene.settle()
+    scene.finish(image, COPIED)
+    scene.delete("Deployment", "web", "shop")
+    scene.settle()
+    scene.advance(29 * DAY)
+    policy = {**POLICY, "kind": "CachePolicy", "metadata": {"name": "rules", "namespace": "shop"}}
+    users = {
+        "cron job": cron_job("shop", "monthly", image),
+        "policy": {**policy, "spec": {"images": [image]}},
+        "pod": pod("shop", "lone", image),
+    }
+    with scene.hooks.failing(lambda body, ask: (500, b"{}") if b'"attachments"' in body else ask(body)):
+        scene.apply(users[late])
+        scene.advance(5 * DAY)
+        scene.attempt()
+        assert scene.image(image)
+    scene.advance(RESYNC)
+    scene.settle()
+    assert "unusedSince" not in scene.spec(image)
+    assert scene.phase(image) == "Cached"
 
 
 def life(scene: Cluster) -> dict[str, Any]:
