@@ -24,7 +24,7 @@ test: .venv/.dev ## the tests, with real registries and clients, in under 5 minu
 	$(BIN)/pytest -q -n $(WORKERS) $(PYTEST_ARGS)
 
 test-cluster: .venv/.dev ## the tests on a real API server, built once into a cache; with Metacontroller where METACONTROLLER_BIN or PATH has it
-	tests/rig/build control-plane
+	tests/rig/build control-plane registry
 	$(BIN)/pytest -q tests/cluster $(PYTEST_ARGS)
 
 test-dataplane: .venv/.dev ## the data plane on real registries, S3 and containerd (which needs root), built once into a cache

@@ -77,7 +77,10 @@ class Keeper:
             if not self.memory.own():
                 self._sleepily("another keeper has this volume: nothing is removed here until it is gone")
                 return
-            terms = Terms.read(self.cluster.cache())
+            cache = self.cluster.cache()
+            terms = Terms.read(cache)
+            if self._said == (None, None) and self.report == VolumeReport():
+                self.report = VolumeReport.told(annotations(cache or {}).get(key_of(self.name)))
             self.grant()
             if self._is_time(self._pace.swept, terms.sweep_every):
                 self._pace.swept = self.monotonic()
@@ -167,16 +170,18 @@ class Keeper:
     def _remove(self, places: Collection[Place]) -> int:
         """Remove tags; how many were there."""
         count = 0
+        if places:
+            self.memory.litter()
         for place in sorted(places):
-            if self.volume.remove(place):
-                count += 1
-                self._pace.garbage = self.monotonic() if self._pace.garbage is None else self._pace.garbage
+            count += self.volume.remove(place)
         self.tally.removed(count)
         return count
 
     def collect(self) -> None:
         """Collect garbage where there is some, or where it was not looked for since long."""
         pace, at = self._pace, self.memory.collected_at()
+        if pace.garbage is None and self.memory.garbage:
+            pace.garbage = self.monotonic()
         if pace.collected is not None and self.monotonic() - pace.collected < APART:
             return
         settled = pace.garbage is not None and self.monotonic() - pace.garbage >= self.settles
@@ -189,8 +194,7 @@ class Keeper:
 
     def _collect(self) -> None:
         before = self.volume.room(None).used
-        pace = self._pace
-        pace.collected, garbage, pace.garbage = self.monotonic(), pace.garbage, None
+        self._pace.collected, self._pace.garbage = self.monotonic(), None
         try:
             done = self.writer.collect(LONGEST_COLLECTION, self.ends)
         except NotCollectable as error:
@@ -200,7 +204,6 @@ class Keeper:
         freed = max(0, before - after) if before is not None and after is not None else None
         self.tally.collected(done.seconds, freed or 0, failed=bool(done.problem))
         if done.problem:
-            pace.garbage = garbage if garbage is not None else self.monotonic()
             _log.error("collection of garbage: %s", done.problem)
             return
         self.memory.collected(self.now())

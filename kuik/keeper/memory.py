@@ -11,7 +11,7 @@ from kube.types import format_time, parse_time
 from kuik.keeper.history import History
 from registry.durable import locked, make_folder, storing, write_whole
 
-_LOCK, _HISTORY, _COLLECTED = "keeper.lock", "sweeps.json", "collected-at"
+_LOCK, _HISTORY, _COLLECTED, _GARBAGE = "keeper.lock", "sweeps.json", "collected-at", "garbage"
 
 
 class Memory:
@@ -50,6 +50,18 @@ class Memory:
     def collected(self, at: datetime) -> None:
         """Remember that garbage was collected; raises RegistryError where the volume takes nothing."""
         self._write(_COLLECTED, format_time(at))
+        with storing("the keeper's memory"):
+            (self._folder / _GARBAGE).unlink(missing_ok=True)
+
+    @property
+    def garbage(self) -> bool:
+        """Whether something was removed that is not collected yet."""
+        return (self._folder / _GARBAGE).exists()
+
+    def litter(self) -> None:
+        """Remember that something is about to be removed: whoever comes after a kill collects it."""
+        if not self.garbage:
+            self._write(_GARBAGE, "")
 
     def _write(self, name: str, text: str) -> None:
         with storing("the keeper's memory"):

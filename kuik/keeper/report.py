@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from hooks.volumes import PREFIX
-from kube.types import format_time
+from kube.types import format_time, parse_time
 
 IDLE, WAITING, STOPPED = "Idle", "Waiting", "Stopped"
 NUMBERS_EVERY = timedelta(minutes=10)
 """How often numbers alone are worth a write."""
 _MAX_NAME = 63
 _LONGEST = 900
+_LONGEST_REPORT = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,20 @@ class VolumeReport:
         if self.collected_at:
             said["collectedAt"] = format_time(self.collected_at)  # type: ignore[assignment]
         return json.dumps({"at": format_time(at), **said, "sweep": self.sweep.document()}, sort_keys=True)
+
+    @classmethod
+    def told(cls, text: object) -> "VolumeReport":
+        """What the last report said of things that happen seldom, so that a new process goes on telling it."""
+        try:
+            found = json.loads(text) if isinstance(text, str) and len(text) <= _LONGEST_REPORT else None
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            return cls()
+        removed, freed = (
+            found.get(name) if isinstance(found.get(name), int) else None for name in ("removed", "freed")
+        )
+        return cls(removed=removed, freed=freed, collected_at=parse_time(found.get("collectedAt")))
 
     @property
     def news(self) -> "VolumeReport":
