@@ -8,6 +8,7 @@ from kuik.commands.completion import completion
 from kuik.commands.demo import demo
 from kuik.commands.doctor import doctor
 from kuik.commands.pods import pods
+from kuik.commands.policy import policy
 from kuik.commands.registry import registry
 from kuik.commands.report import report_
 from kuik.commands.run import run
@@ -26,7 +27,7 @@ def main() -> None:
     """
 
 
-for command in (run, cache, report_, pods, doctor, registry, demo, completion):
+for command in (run, cache, report_, policy, pods, doctor, registry, demo, completion):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ COMMANDS = (
     ("cache", "export"),
     ("cache", "import"),
     ("report",),
+    ("policy", "plan"),
+    ("policy", "inventory"),
     ("pods", "rewrite"),
     ("demo",),
     ("completion",),

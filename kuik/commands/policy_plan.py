@@ -1,0 +1,95 @@
+"""`kuik policy plan`: what a change of policies would do."""
+
+import json
+import sys
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+
+import click
+
+from kube.types import Key, Object
+from kuik.commands.cluster import cluster, cluster_options
+from kuik.commands.exit_codes import CHANGES, DetailedExitCode
+from kuik.commands.seen import cluster_or_file
+from kuik.local.documents import ManifestError
+from kuik.plan.change import change, over
+from kuik.plan.difference import Plan, difference
+from kuik.plan.given import given
+from kuik.plan.inventory import keyed
+from kuik.plan.text import as_markdown, as_text
+
+inventory_option = click.option(
+    "--inventory",
+    "inventory_file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="A file of `kuik policy inventory`, in place of the cluster.",
+)
+
+
+@click.command(
+    cls=DetailedExitCode,
+    epilog="""\b
+Examples:
+  kuik policy plan --to policies/                            against what the cluster has
+  kuik policy plan --from origin/main --to policies/         against what git had
+  kuik policy plan --from origin/main --to policies/ --inventory inventory.json -o markdown
+  kubectl kustomize policies/ | kuik policy plan --to -""",
+)
+@click.option("--from", "before", metavar="DIR|REV", help="The policies as they are; by default the cluster's own.")
+@click.option("--to", "after", metavar="DIR", required=True, help="The policies as they would be; - is standard input.")
+@click.option("--cluster", "in_cluster", is_flag=True, help="Read the cluster's objects; so without --inventory.")
+@inventory_option
+@cluster_options
+@click.option("-o", "--output", type=click.Choice(["text", "json", "markdown"]), default="text", show_default=True)
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 0 for no change, 1 for an error, 2 for changes.")
+def plan(
+    before: str | None,
+    after: str,
+    in_cluster: bool,
+    inventory_file: Path | None,
+    kubeconfig: str | None,
+    context: str | None,
+    output: str,
+    detailed_exitcode: bool,
+) -> None:
+    """Show which images would be cached, expire or be kept otherwise, and which containers would be rewritten or left
+    alone, if the policies of one folder became those of another.
+
+    DIR is a folder or file of policies, with its kustomization.yaml where there is one; REV a git revision, of which
+    the same folder as --to is taken, or REV:FOLDER. ClusterCachePolicies, CachePolicies, labels of Namespaces and the
+    ImageCache are planned. The stages that kuik runs in a cluster decide over the objects of the cluster, which is
+    read only, or of an exported inventory.
+
+    Exits with 0, or with 1 where no plan can be made. With --detailed-exitcode 2 stands for changes, and a wrong
+    command line exits with 1 instead of 2.
+    """
+    if in_cluster and inventory_file:
+        raise click.UsageError("--cluster and --inventory exclude each other")
+    try:
+        to = given(after)
+        since = given(before, beside=after) if before else None
+    except ManifestError as error:
+        raise click.ClickException(str(error)) from error
+    with cluster(kubeconfig, context) if inventory_file is None else nullcontext() as api:
+        found = cluster_or_file(api, inventory_file)
+    made = _plan(found, since, to)
+    if output == "json":
+        click.echo(json.dumps(made.document(), indent=2))
+    else:
+        click.echo(as_text(made) if output == "text" else as_markdown(made), nl=False)
+    sys.exit(CHANGES if detailed_exitcode and made.changes else 0)
+
+
+def _plan(found: Mapping[Key, Object], since: list[Object] | None, to: list[Object]) -> Plan:
+    from kuik.plan.outcome import CannotTell, outcome  # late: the stages cost a moment
+
+    cluster_has = [obj for key, obj in found.items() if any(key == Key.of(one) for one in to)]
+    policies = change(since if since is not None else cluster_has, to)
+    try:
+        old = outcome((over(found, (), since) if since is not None else found).values())
+        settled = {**found, **keyed(old.images)}  # what is kept by then is there when the policies change
+        new = outcome(over(settled, since or (), to).values())
+    except CannotTell as error:
+        raise click.ClickException(str(error)) from error
+    return difference(policies, old, new)

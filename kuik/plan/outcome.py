@@ -1,0 +1,111 @@
+"""What comes of a cluster's objects: the images that are kept and on which terms, and which containers are rewritten.
+
+The stages that a cluster runs decide, over the objects in memory: inventories first, then the ImageCache's.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from hooks.facts import Settings
+from kube.schema import defaulted
+from kube.types import API_VERSION, CACHED_IMAGE, IMAGE_CACHE, IMAGE_INVENTORY, Key, Object, entries, metadata, part
+from kuik.driver.controllers import load
+from kuik.driver.loop import Driver
+from kuik.driver.objects import Objects
+from kuik.driver.troubles import SyncsFailed
+from kuik.local.hooks import LocalHooks
+from kuik.plan.rewriting import Container, verdicts
+
+
+class CannotTell(ValueError):
+    """The stages cannot make anything of these objects; the message says of which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An image as it is kept. `unused_since` is empty while it is used; `size` is None where nobody knows it yet."""
+
+    image: str
+    retention: str
+    refresh: str
+    platforms: tuple[str, ...]
+    users: tuple[str, ...]
+    unused_since: str = ""
+    size: int | None = None
+    cached: bool = False
+
+    @property
+    def terms(self) -> Mapping[str, str]:
+        """How it is kept, in words."""
+        return {
+            "retention": self.retention,
+            "refresh": self.refresh,
+            "platforms": ", ".join(self.platforms) or "all",
+        }
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The images that are kept, by name; what is decided of each in each namespace; what becomes of containers."""
+
+    kept: Mapping[str, Kept]
+    decided: Mapping[tuple[str, str], Object]
+    containers: Mapping[tuple[str, str, str], Container]
+    images: tuple[Object, ...] = ()
+    """The CachedImages themselves, without an owner: what a later outcome begins with."""
+
+
+def outcome(objects: Iterable[Object], settings: Settings | None = None) -> Outcome:
+    """What the stages make of these objects; raises CannotTell."""
+    settings = settings or Settings()
+    store = Objects(_now)
+    for obj in objects:
+        store.put(obj)
+    cache = Key(API_VERSION, IMAGE_CACHE, "", "default")
+    if store.get(cache) is None:
+        store.put(
+            defaulted({"apiVersion": API_VERSION, "kind": IMAGE_CACHE, "metadata": {"name": "default"}, "spec": {}})
+        )
+    stages = [one for one in load() if one.stage != "cachedimage"]
+    try:
+        Driver(store, stages, LocalHooks(settings), _now).settle()
+    except SyncsFailed as error:
+        raise CannotTell(str(error)) from error
+    inventories = list(store.list(API_VERSION, IMAGE_INVENTORY))
+    images = list(store.list(API_VERSION, CACHED_IMAGE))
+    decided = {
+        (str(part(inventory, "spec")["namespace"]), str(entry["image"])): entry
+        for inventory in inventories
+        for entry in entries(part(inventory, "spec"), "images")
+    }
+    kept = {one.image: one for one in map(_kept, images)}
+    return Outcome(
+        kept, decided, verdicts(store, store.get(cache) or {}, images, settings), tuple(map(_unowned, images))
+    )
+
+
+def _unowned(image: Object) -> Object:
+    meta = {name: value for name, value in metadata(image).items() if name != "ownerReferences"}
+    return {**image, "metadata": meta}
+
+
+def _kept(image: Object) -> Kept:
+    spec, status = part(image, "spec"), part(image, "status")
+    refresh, size = part(spec, "refresh"), status.get("size")
+    users: list[Any] = spec.get("usedBy") or []
+    return Kept(
+        image=str(spec["image"]),
+        retention=str(spec.get("retention", "")),
+        refresh=f"{refresh.get('mode', 'Sync')} every {refresh.get('interval', '1h')}",
+        platforms=tuple(spec.get("platforms") or ()),
+        users=tuple(map(str, users)),
+        unused_since="" if spec.get("retain") is True else str(spec.get("unusedSince", "")),
+        size=size if isinstance(size, int) else None,
+        cached=bool(status.get("digest")) and status.get("phase") != "Failed",
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,128 @@
+"""The plan in words: for a terminal, and as a comment on a pull request."""
+
+from collections.abc import Iterator, Mapping
+
+from rich.filesize import decimal
+
+from kuik.plan.difference import CACHE, EXPIRE, REMOVE, TERMS, USE, ImageChange, Plan, WorkloadChange
+
+_MARKS = {CACHE: "+", USE: "+", TERMS: "~", EXPIRE: "-", REMOVE: "-"}
+_MOST = 200
+"""Rows of a table in a comment: GitHub takes 65,536 characters."""
+_LONGEST = 60_000
+
+
+def as_text(plan: Plan) -> str:
+    """For people at a terminal."""
+    lines = [*_policy_lines(plan)]
+    if plan.images:
+        lines += ["", "images:"]
+        lines += [f"  {_MARKS[one.action]} {one.image}  {_what(one)}" for one in plan.images]
+    if plan.workloads:
+        lines += ["", "workloads, when their pods are made the next time:"]
+        lines += [f"  {_mark(one)} {_where(one)}: {one.container.image}  {_becomes(one)}" for one in plan.workloads]
+    return "\n".join([*lines, "", summary(plan)]) + "\n"
+
+
+def as_markdown(plan: Plan) -> str:
+    """For a comment: what comes of it first, the tables after it; cut where a comment would be too long."""
+    lines = ["### What this change of policies does", "", summary(plan), ""]
+    named = [*_policy_lines(plan)]
+    lines += [f"- {line}" for line in named] + ([""] if named else [])
+    if plan.images:
+        rows = (f"| {one.action} | {_code(one.image)} | {_cell(_what(one))} |" for one in plan.images)
+        lines += [*_table("images", len(plan.images), "| | image | what becomes of it |", rows)]
+    if plan.workloads:
+        rows = (
+            f"| {_code(_where(one))} | {_code(one.container.image)} | {_cell(_becomes(one))} |"
+            for one in plan.workloads
+        )
+        head = "| workload | image | when its pods are made the next time |"
+        lines += [*_table("containers", len(plan.workloads), head, rows)]
+    text = "\n".join(lines) + "\n"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST].rpartition(chr(10))[0]}\n\n</details>\n\n… cut short\n"
+
+
+def summary(plan: Plan) -> str:
+    """The whole in a sentence."""
+    if not plan.changes:
+        return f"Nothing changes: {plan.images_as_they_are} images and {plan.containers_as_they_are} containers stay."
+    counts = plan.counts
+    parts = [
+        f"{counts[CACHE]} to cache",
+        f"{counts[EXPIRE]} to expire ({decimal(plan.bytes(EXPIRE))})",
+        *([f"{counts[REMOVE]} to go at once ({decimal(plan.bytes(REMOVE))})"] if counts[REMOVE] else ()),
+        *([f"{counts[USE]} used again"] if counts[USE] else ()),
+        f"{counts[TERMS]} to keep otherwise",
+        f"{plan.images_as_they_are} as they are",
+    ]
+    containers = (
+        f"{counts['rewritten']} to be rewritten, {counts['leftAlone']} to be left alone, "
+        f"{plan.containers_as_they_are} as they are"
+    )
+    return f"Images: {', '.join(parts)}. Containers: {containers}."
+
+
+def _policy_lines(plan: Plan) -> Iterator[str]:
+    change = plan.policies
+    for word, names in (("added", change.added), ("removed", change.removed), ("changed", change.changed)):
+        if names:
+            yield f"{word}: {', '.join(names)}"
+    if change.passed_over:
+        yield f"not planned, as they are no policies: {', '.join(change.passed_over)}"
+
+
+def _what(one: ImageChange) -> str:
+    size = f" {decimal(one.bytes)}" if one.bytes is not None else ""
+    if one.action == CACHE:
+        return f"is cached{_by(one.after)}"
+    if one.action == REMOVE:
+        return f"goes at once{size}{_by(one.after)}"
+    if one.action == EXPIRE:
+        return f"expires after {one.after.get('retention', '')}{size}{_by(one.after)}"
+    if one.action == USE:
+        return f"is used again{size}{_by(one.after)}"
+    changed = (
+        f"{name} {one.before.get(name, '-')} -> {one.after.get(name, '-')}"
+        for name in ("retention", "refresh", "platforms")
+        if one.before.get(name) != one.after.get(name)
+    )
+    return f"{', '.join(changed)}{_by(one.after)}"
+
+
+def _by(said: Mapping[str, str]) -> str:
+    return f" ({said['rules']})" if said.get("rules") else ""
+
+
+def _where(one: WorkloadChange) -> str:
+    return f"{one.container.workload} {one.container.name}"
+
+
+def _mark(one: WorkloadChange) -> str:
+    return "+" if one.after and one.after.rewritten else "-"
+
+
+def _becomes(one: WorkloadChange) -> str:
+    if one.after is None:
+        return "is not there any more"
+    if one.after.rewritten:
+        return "is rewritten" + (f", left alone before by {one.before.why}" if one.before and one.before.why else "")
+    return f"is left alone by {one.after.why}: {one.after.message}"
+
+
+def _table(name: str, count: int, head: str, rows: Iterator[str]) -> Iterator[str]:
+    yield from (f"<details><summary>{count} {name}</summary>", "", head, "|" + "---|" * (head.count("|") - 1))
+    for number, row in enumerate(rows):
+        if number == _MOST:
+            yield from ("", f"… and {count - _MOST} more")
+            break
+        yield row
+    yield from ("", "</details>", "")
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
+
+def _code(text: str) -> str:
+    return f"`{_cell(text).replace('`', chr(39))}`"
