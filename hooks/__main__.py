@@ -89,7 +89,9 @@ def _application(counted: HookRecorder) -> Flask:
             environment["KUIK_TOKEN"] = own.ensure(TOKEN, new_token).get("token", b"").decode("ascii", "ignore").strip()
         except KubernetesError as error:
             logging.getLogger(__name__).warning("the shield is asked without a token: %s", error)
-    sight = Sight(own.authority, lambda: look(api, settings.proxy), lambda: lost(api, settings.job.namespace, PROXIES))
+    sight = Sight(
+        own.authority, lambda: look(api, settings.proxy), lambda: lost(api, settings.job.namespace, PROXIES), own.key
+    )
     return create_app(
         Observer.from_environment(environment, sight), Recorder(api) if _wants_events() else None, counted
     )

@@ -77,13 +77,14 @@ class Questions:
     """What the edge has to find out before a stage can decide: nothing that is not named here costs anything.
 
     `image` is asked of the shield, `pods` is a look at all pods themselves, `authority` the webhook's CA bundle,
-    `lost` how many of the proxies' nodes are lost.
+    `lost` how many of the proxies' nodes are lost, `key` the key of capabilities.
     """
 
     image: str = ""
     pods: bool = False
     authority: bool = False
     lost: bool = False
+    key: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ class Observation:
     the identities of the images that pods use, where the edge has looked at the pods themselves: Unknown freezes
     expiry, Absent says that nobody looked. `image` is about the image that a CachedImage names. `authority` is the CA
     bundle (PEM) by which the API server knows the admission webhook. `lost` is the number of nodes with a proxy that
-    nobody can reach.
+    nobody can reach. `key` makes capabilities; it is empty where nobody asked for it or it cannot be read.
     """
 
     now: datetime
@@ -134,6 +135,7 @@ class Observation:
     image: ImageFacts = ImageFacts()
     authority: Known[str] | Absent | Unknown = Absent()
     lost: Known[int] | Absent | Unknown = Absent()
+    key: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +149,11 @@ class Context:
     image: ImageFacts = ImageFacts()
     authority: Known[str] | Absent | Unknown = Absent()
     lost: Known[int] | Absent | Unknown = Absent()
+    key: bytes = field(default=b"", repr=False)
 
     def observe(self, related: Groups) -> Observation:
         """The observation of a request that came with these related objects."""
-        seen = (self.access, self.in_use, self.image, self.authority, self.lost)
+        seen = (self.access, self.in_use, self.image, self.authority, self.lost, self.key)
         return Observation(self.now, self.settings, related, *seen)
 
 

@@ -22,11 +22,12 @@ from hooks.facts import Groups, Observation, Settings
 from hooks.messages import Desired, RelatedRule
 from hooks.placement import windows
 from hooks.policy import DEFAULT, NAMESPACE_LABEL, POD_LABEL, Decision, ImagePolicies, NamespacePolicies, Policies
+from hooks.prefetch_rules import prefetches
 from hooks.resources import CLUSTER_POLICY, POD, POLICY, SERVICE_ACCOUNT
 from hooks.rules import CACHE, IGNORE
 from hooks.terms import Terms
 from hooks.waiting import DIRECT, PROXIED, Patience, waited_for
-from hooks.workloads import TEMPLATES, Workload, workloads
+from hooks.workloads import TEMPLATES, Workload, secrets_of, workloads
 from kube.types import API_VERSION, IMAGE_INVENTORY, Object, metadata
 
 __all__ = ["CACHE", "IGNORE", "MAX_USERS", "customize", "sync"]
@@ -70,6 +71,7 @@ def customize(parent: Object) -> list[RelatedRule]:
 
 def sync(parent: Object, _children: Groups, seen: Observation) -> Desired:
     """The namespace's ImageInventory, or its parts; one exists also where nothing is used: its absence is a fact.
+    With it come the ImagePrefetches of its policies.
 
     A workload that cannot be read is named there, so that nothing expires for not being seen, and all others count.
     Raises Unreadable for a policy that no API server would have taken.
@@ -86,7 +88,14 @@ def sync(parent: Object, _children: Groups, seen: Observation) -> Desired:
         _inventory(parts.name_of(namespace, number), {"namespace": namespace, "images": images, **count, **unread})
         for number, images in enumerate(split, 1)
     ]
-    return Desired(children=inventories, resync_after=reading.patience.soonest)
+    return Desired(children=[*inventories, *_prefetches(namespace, seen)], resync_after=reading.patience.soonest)
+
+
+def _prefetches(namespace: str, seen: Observation) -> Iterator[Object]:
+    """What the policies want on nodes before a pod needs it."""
+    cluster, own = (seen.related[kind.group].values() for kind in (CLUSTER_POLICY, POLICY))
+    secrets = secrets_of(seen.related[SERVICE_ACCOUNT.group].values())
+    return prefetches(namespace, seen.settings.job.namespace, cluster, own, secrets)
 
 
 def _inventory(name: str, spec: Mapping[str, Any]) -> Object:

@@ -51,14 +51,20 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class RelatedRule:
-    """Objects that a stage wants to see beside its children: all of a resource, or those of one namespace or label."""
+    """Objects that a stage wants to see beside its children: all of a resource, or those of one namespace or label.
+
+    With `names`, those that are called so, and neither namespace nor labels.
+    """
 
     resource: Resource
     namespace: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    names: Sequence[str] = ()
 
     def message(self) -> dict[str, Any]:
         rule: dict[str, Any] = {"apiVersion": self.resource.api_version, "resource": self.resource.resource}
+        if self.names:
+            return {**rule, "names": list(self.names)}
         selector = {"labelSelector": {"matchLabels": dict(self.labels)}} if self.labels else {}
         return {**rule, **({"namespace": self.namespace} if self.namespace else {}), **selector}
 

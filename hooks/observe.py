@@ -58,6 +58,10 @@ def _no_look() -> Known[frozenset[str]] | Absent | Unknown:
     return Unknown("the hooks were given no way to list pods")
 
 
+def _no_key() -> bytes:
+    return b""
+
+
 def _nothing_lost() -> Known[int] | Absent | Unknown:
     return Unknown("the hooks were given no way to list the proxies' pods")
 
@@ -67,12 +71,13 @@ class Sight:
     """How the edge looks at the API server; nothing here ever raises.
 
     `authority` reads the CA bundle of the admission webhook, `in_use` looks at all pods for the images that they use,
-    `lost` counts the nodes with a proxy that nobody can reach.
+    `lost` counts the nodes with a proxy that nobody can reach, `key` reads the key of capabilities (empty: unknown).
     """
 
     authority: Callable[[], Known[str] | Absent | Unknown] = _no_authority
     in_use: Callable[[], Known[frozenset[str]] | Absent | Unknown] = _no_look
     lost: Callable[[], Known[int] | Absent | Unknown] = _nothing_lost
+    key: Callable[[], bytes] = _no_key
 
 
 _BLIND = Sight()
@@ -114,6 +119,8 @@ class Observer:
             context = replace(context, in_use=self._sight.in_use())
         if questions.lost:
             context = replace(context, lost=self._sight.lost())
+        if questions.key:
+            context = replace(context, key=self._sight.key())
         return replace(context, authority=self._sight.authority()) if questions.authority else context
 
     def _image(self, image: str) -> ImageFacts:

@@ -81,6 +81,14 @@ class OwnSecrets:
         bundle = _data(found).get(BUNDLE, b"").decode("ascii", "replace")
         return Known(bundle) if "-----BEGIN CERTIFICATE-----" in bundle else Unknown(f"{CERTIFICATE} has no {BUNDLE}")
 
+    def key(self) -> bytes:
+        """The key that makes capabilities; empty where it was not made yet or cannot be read."""
+        try:
+            found = self._get(CAPABILITY)
+        except KubernetesError:
+            return b""
+        return _data(found or {}).get("current", b"").strip()
+
     def _renewed(self, found: Mapping[str, Any], now: datetime, names: Sequence[str]) -> Mapping[str, Any] | None:
         """The Secret as it should be; None where another replica was faster."""
         data = _data(found)

@@ -30,6 +30,11 @@ def has_no_place(node: Object) -> bool:
     return virtual or any(said.get(label) == "windows" for label in _OS)
 
 
+def is_virtual(worn: Object) -> bool:
+    """Whether a node with these labels is no machine."""
+    return any(worn.get(label) == value for label, value in _VIRTUAL_LABELS.items())
+
+
 def _is_windows(spec: Object) -> bool:
     selector = part(spec, "nodeSelector")
     named = [part(spec, "os").get("name"), *(selector.get(label) for label in _OS)]

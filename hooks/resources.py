@@ -8,9 +8,11 @@ from kube.types import (
     CLUSTER_CACHE_POLICY,
     IMAGE_CACHE,
     IMAGE_INVENTORY,
+    IMAGE_PREFETCH,
 )
 
 NAMESPACE = Resource("v1", "Namespace", "namespaces")
+NODE = Resource("v1", "Node", "nodes")
 POD = Resource("v1", "Pod", "pods")
 SERVICE_ACCOUNT = Resource("v1", "ServiceAccount", "serviceaccounts")
 DEPLOYMENT = Resource("apps/v1", "Deployment", "deployments")
@@ -26,3 +28,4 @@ POLICY = Resource(API_VERSION, CACHE_POLICY, "cachepolicies")
 CACHE = Resource(API_VERSION, IMAGE_CACHE, "imagecaches")
 INVENTORY = Resource(API_VERSION, IMAGE_INVENTORY, "imageinventories")
 CACHED = Resource(API_VERSION, CACHED_IMAGE, "cachedimages")
+PREFETCH = Resource(API_VERSION, IMAGE_PREFETCH, "imageprefetches")

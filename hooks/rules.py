@@ -58,9 +58,23 @@ def rules_of(policy: Object, kind: str) -> tuple[Rule, ...]:
 
 
 def images_of(policy: Object, kind: str) -> Sequence[str]:
-    """The images that a policy wants ahead of need; raises Unreadable with the field."""
+    """The images that a policy wants ahead of need, also those for its nodes; raises Unreadable with the field."""
     origin = f"{kind}/{metadata(policy)['name']}"
-    return _texts(_object(policy, "spec", origin), "images", f"{origin}: spec")
+    listed = _texts(_object(policy, "spec", origin), "images", f"{origin}: spec")
+    pulled = (image for entry in prefetch_of(policy, kind) for image in _texts(entry, "images", origin))
+    return list(dict.fromkeys((*listed, *pulled)))
+
+
+def prefetch_of(policy: Object, kind: str) -> Sequence[Object]:
+    """A policy's rules that pull images onto nodes, each with a name; raises Unreadable with the field."""
+    origin = f"{kind}/{metadata(policy)['name']}"
+    listed = _object(policy, "spec", origin).get("prefetch") or []
+    if not isinstance(listed, list) or not all(isinstance(entry, Mapping) for entry in listed):
+        raise Unreadable(f"{origin}: spec.prefetch is not a list of rules")
+    for at, entry in enumerate(listed):
+        if not isinstance(entry.get("name"), str) or not entry["name"]:
+            raise Unreadable(f"{origin}: spec.prefetch[{at}].name is missing")
+    return listed
 
 
 @lru_cache(maxsize=4096)

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 
-from hooks import cachedimage, imagecache, inventory
+from hooks import cachedimage, imagecache, inventory, prefetch
 from hooks.messages import Stage, Style
-from hooks.resources import CACHE, CACHED, INVENTORY, JOB, NAMESPACE, ROLE, ROLE_BINDING, WEBHOOK
+from hooks.resources import CACHE, CACHED, INVENTORY, JOB, NAMESPACE, POD, PREFETCH, ROLE, ROLE_BINDING, WEBHOOK
 
 STAGES: Mapping[str, Stage] = {
     stage.name: stage
     for stage in (
-        Stage("inventory", Style.DECORATOR, NAMESPACE, (INVENTORY,), inventory.sync, inventory.customize),
+        Stage("inventory", Style.DECORATOR, NAMESPACE, (INVENTORY, PREFETCH), inventory.sync, inventory.customize),
         Stage(
             "imagecache",
             Style.COMPOSITE,
@@ -22,5 +22,6 @@ STAGES: Mapping[str, Stage] = {
         Stage(
             "cachedimage", Style.COMPOSITE, CACHED, (JOB,), cachedimage.sync, cachedimage.customize, cachedimage.asks
         ),
+        Stage("prefetch", Style.COMPOSITE, PREFETCH, (POD,), prefetch.sync, prefetch.customize, prefetch.asks),
     )
 }

@@ -1,7 +1,7 @@
 """Who uses an image: the pods of a namespace and the templates that will make pods, by their top controller."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from hooks.containers import MIRROR, has_ended
@@ -16,7 +16,7 @@ from kube.types import Object, annotations, entries, labels, metadata, owner, pa
 _TEMPLATE = ("spec", "template", "spec")
 _PATHS = {CRON_JOB: ("spec", "jobTemplate", *_TEMPLATE)}
 TEMPLATES = (DEPLOYMENT, STATEFUL_SET, DAEMON_SET, CRON_JOB)
-_OF_JOBS = frozenset({"copy", "rescue"})
+_OF_JOBS = frozenset({"copy", "rescue", "prefetch"})
 _CRON_RUN = re.compile(r"(.+)-([0-9]{8})")  # the CronJob controller adds the scheduled time in minutes
 _MINUTES = range(25_000_000, 60_000_000)  # 2017 to 2084; a date such as 20260101 is none of them
 _MAX_USER = 320  # a pod's owner reference may say anything
@@ -52,7 +52,13 @@ def workloads(related: Groups) -> Iterator[Workload]:
     for policy in related[POLICY.group].values():
         listed = images_of(policy, POLICY.kind)
         spec = {"containers": [{"name": image, "image": image} for image in listed]}
-        yield Workload(_user(POLICY.kind, policy), POLICY.kind, {"spec": spec}, _secrets({}, accounts))
+        yield Workload(_user(POLICY.kind, policy), POLICY.kind, {"spec": spec}, secrets_of(accounts.values()))
+
+
+def secrets_of(accounts: Iterable[Object]) -> tuple[str, ...]:
+    """The pull secrets of all of a namespace's accounts: any of them may open what its team lists ahead of need."""
+    named = (entry.get("name") for account in accounts for entry in entries(account, "imagePullSecrets"))
+    return tuple(sorted({name for name in named if isinstance(name, str) and 0 < len(name) <= _MAX_SECRET}))
 
 
 def _user(kind: str, obj: Object) -> str:
@@ -78,7 +84,7 @@ def template(resource: Resource, obj: Object) -> Object:
 
 
 def _copies(pod: Object) -> bool:
-    """Whether the pod is of one of kuik's own Jobs: counted, each would change the inventory of kuik's namespace."""
+    """Whether the pod is of a Job or a prefetch of kuik's own: counted, each would change its namespace's inventory."""
     found = labels(pod)
     ours = found.get("app.kubernetes.io/name") == POD_LABELS["app.kubernetes.io/name"]
     return ours and str(found.get("app.kubernetes.io/component")) in _OF_JOBS

@@ -29,6 +29,7 @@ KINDS = {
     kind.kind: kind
     for kind in (
         Kind("v1", "Namespace", "namespaces", namespaced=False),
+        Kind("v1", "Node", "nodes", namespaced=False),
         Kind("v1", "Pod", "pods"),
         Kind("v1", "ServiceAccount", "serviceaccounts"),
         Kind("v1", "Secret", "secrets"),
@@ -52,6 +53,7 @@ KINDS = {
         Kind(API_VERSION, "CachedImage", "cachedimages", namespaced=False),
         Kind(API_VERSION, "ClusterCachePolicy", "clustercachepolicies", namespaced=False),
         Kind(API_VERSION, "CachePolicy", "cachepolicies"),
+        Kind(API_VERSION, "ImagePrefetch", "imageprefetches", namespaced=False),
     )
 }
 """The kinds that kuik reads or writes, by name."""

@@ -16,6 +16,7 @@ IMAGE_INVENTORY = "ImageInventory"
 CACHED_IMAGE = "CachedImage"
 CLUSTER_CACHE_POLICY = "ClusterCachePolicy"
 CACHE_POLICY = "CachePolicy"
+IMAGE_PREFETCH = "ImagePrefetch"
 
 CACHE_LABEL = f"{GROUP}/cache"
 """On a pod or a namespace: "false" opts out; "true" on a pod is stronger than its namespace."""

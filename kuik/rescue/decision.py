@@ -15,6 +15,7 @@ from hooks.containers import MIRROR, ORIGINALS, Obstacle, containers, is_proxy, 
 from hooks.directory import access_only, proofs
 from hooks.facts import Absent, Access, Proof, Settings
 from hooks.policy import NamespacePolicies, Policies
+from hooks.prefetch_pod import is_ours
 from hooks.rewrite import REWRITTEN, Change, Rewrite, Rules, annotate, originals_text, plan, replace_images
 from hooks.waiting import waiting_containers
 from hooks.webhook import MODES, OFF, ON, OPT_IN
@@ -107,7 +108,8 @@ def proxy_nodes(proxies: Iterable[Object]) -> frozenset[str]:
 def rescue(pod: Object, world: World) -> Rescue | None:
     """What to do about a pod; None where it is best left alone."""
     node = part(pod, "spec").get("nodeName")
-    if not node or metadata(pod).get("deletionTimestamp") is not None or MIRROR in annotations(pod):
+    leaves = metadata(pod).get("deletionTimestamp") is not None
+    if not node or leaves or MIRROR in annotations(pod) or is_ours(pod):
         return None
     waiting = waiting_containers(pod)
     if not waiting:

@@ -32,4 +32,4 @@ def test_an_api_server_would_take_the_answer(folder: Path) -> None:
 
 
 def test_there_are_cases_of_every_stage() -> None:
-    assert {folder.parent.name for folder in FOLDERS} == {"inventory", "imagecache", "cachedimage"}
+    assert {folder.parent.name for folder in FOLDERS} == {"inventory", "imagecache", "cachedimage", "prefetch"}

@@ -18,7 +18,14 @@ def image_cache(**spec: Any) -> dict[str, Any]:
 
 
 def test_all_kinds_have_a_schema() -> None:
-    assert kinds() == ("CachePolicy", "CachedImage", "ClusterCachePolicy", "ImageCache", "ImageInventory")
+    assert kinds() == (
+        "CachePolicy",
+        "CachedImage",
+        "ClusterCachePolicy",
+        "ImageCache",
+        "ImageInventory",
+        "ImagePrefetch",
+    )
 
 
 def test_defaults_are_filled_in_and_the_object_given_stays() -> None:

@@ -11,7 +11,16 @@ from tests.scenarios.hooks import Hooks
 DIGEST = "sha256:" + "ab" * 32
 COPIED = {"digest": DIGEST, "size": 4096, "platforms": ["linux/amd64"]}
 JOBS = "kuik-system"
-OURS = ("ImageCache", "ImageInventory", "CachedImage", "Job", "Role", "RoleBinding", "MutatingWebhookConfiguration")
+OURS = (
+    "ImageCache",
+    "ImageInventory",
+    "ImagePrefetch",
+    "CachedImage",
+    "Job",
+    "Role",
+    "RoleBinding",
+    "MutatingWebhookConfiguration",
+)
 _PASSING = frozenset(
     {
         "uid",
@@ -69,6 +78,14 @@ class Cluster(ABC):
     @abstractmethod
     def report(self, obj: Object, status: Object) -> None:
         """Let an object have this status, as kubelet and Kubernetes' own controllers would write it."""
+
+    @abstractmethod
+    def bind(self, pod: Object, node: str) -> None:
+        """Place a pod on a node, as the scheduler does."""
+
+    @abstractmethod
+    def vanish(self, pod: Object) -> None:
+        """Let a pod that was deleted be gone, as kubelet does when it has ended."""
 
     @abstractmethod
     def end(self, job: Object, annotations: dict[str, str] | None = None, *, failed: bool = False) -> None:

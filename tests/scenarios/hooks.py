@@ -15,7 +15,7 @@ from werkzeug.serving import make_server
 from werkzeug.test import Client, run_wsgi_app
 
 from hooks.app import create_app
-from hooks.facts import Absent, Context, ImageFacts, Known, Questions, Settings, Unknown
+from hooks.facts import PRIVATE, PUBLIC, Absent, Context, ImageFacts, Known, Proof, Questions, Secret, Settings, Unknown
 from hooks.fitness import lost_nodes, reach
 from hooks.imagecache import PROXIES
 from hooks.last_look import all_in_use
@@ -24,6 +24,8 @@ from kube.types import Object
 from kuik.driver.troubles import HookFailed
 from registry.reference import Reference
 from tests.rig.processes import free_port
+
+KEY = b"the key of capabilities"
 
 Answer = tuple[int, bytes]
 """An answer's status and body."""
@@ -57,12 +59,17 @@ class World:
     blind: str = ""
     """Why the pods cannot be looked at, where they cannot."""
 
+    def open(self, image: str, *secrets: Secret) -> None:
+        """The shield has proven that these secrets open the image's repository; without any, that it is public."""
+        proof = Proof(PRIVATE, frozenset(secrets)) if secrets else Proof(PUBLIC)
+        self.images[image] = ImageFacts(Known(proof))
+
 
 class _Edge(Observer):
     """The hooks' edge with another clock, which sees what a test's cluster has."""
 
     def __init__(self, clock: Clock, listed: Callable[[str], Iterable[Object]]) -> None:
-        super().__init__(Settings(), sight=Sight(lambda: self.world.authority, self._looked, self._lost))
+        super().__init__(Settings(), sight=Sight(lambda: self.world.authority, self._looked, self._lost, lambda: KEY))
         self.world = World()
         self._clock = clock
         self._listed = listed

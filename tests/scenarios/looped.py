@@ -195,6 +195,12 @@ class Memory(Looped):
     def report(self, obj: Object, status: Object) -> None:
         self._objects.put_status(Key.of(obj), status)
 
+    def bind(self, pod: Object, node: str) -> None:
+        self.change(pod, {"spec": {"nodeName": node}})
+
+    def vanish(self, pod: Object) -> None:
+        """Deleted pods are gone here at once."""
+
     def end(self, job: Object, annotations: dict[str, str] | None = None, *, failed: bool = False) -> None:
         self.change(job, {"metadata": {"annotations": annotations or {}}})
         ended = {"type": "Failed" if failed else "Complete", "status": "True"}

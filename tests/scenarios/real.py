@@ -14,10 +14,16 @@ from tests.scenarios.hooks import Clock, Hooks, Parent
 from tests.scenarios.looped import SOON
 from tests.scenarios.remote import OnApiServer
 
-STAGES = {"inventory": "Namespace", "imagecache": "ImageCache", "cachedimage": "CachedImage"}
+STAGES = {
+    "inventory": "Namespace",
+    "imagecache": "ImageCache",
+    "cachedimage": "CachedImage",
+    "prefetch": "ImagePrefetch",
+}
 WRITTEN = (
     "imagecaches",
     "imageinventories",
+    "imageprefetches",
     "cachedimages",
     "jobs",
     "mutatingwebhookconfigurations",

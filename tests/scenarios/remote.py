@@ -49,6 +49,15 @@ class OnApiServer(Cluster):
     def report(self, obj: Object, status: Object) -> None:
         self.plane.api.patch(obj, {"status": status}, "status")
 
+    def bind(self, pod: Object, node: str) -> None:
+        meta = {name: pod["metadata"][name] for name in ("name", "namespace")}
+        target = {"apiVersion": "v1", "kind": "Node", "name": node}
+        binding = {"apiVersion": "v1", "kind": "Binding", "metadata": meta, "target": target}
+        self.plane.api.request("POST", f"{self.plane.api.path(pod)}/binding", binding)
+
+    def vanish(self, pod: Object) -> None:
+        self.plane.api.raw("DELETE", self.plane.api.path(pod), {"gracePeriodSeconds": 0})
+
     def end(self, job: Object, annotations: dict[str, str] | None = None, *, failed: bool = False) -> None:
         wait_until(lambda: bool(self._pods(job)), f"Job {job['metadata']['name']} has its pod", 20)
         (pod,) = self._pods(job)
@@ -62,8 +71,18 @@ class OnApiServer(Cluster):
         self.plane.kubectl("delete", "imagecaches,clustercachepolicies", "--all", "--wait=false")
         for namespace in sorted(self.namespaces | {JOBS}):  # which stay: it takes an API server long to be rid of one
             self.plane.kubectl("delete", _WORKLOADS, "--all", "-n", namespace, "--grace-period=0", "--wait=false")
-        self.plane.kubectl("delete", "cachedimages,imageinventories", "--all", "--wait=false")
-        kinds = ("ImageCache", "CachedImage", "Job", "Pod", "ClusterCachePolicy", "DaemonSet", "Role", *_WEBHOOKS)
+        self.plane.kubectl("delete", "cachedimages,imageinventories,imageprefetches,nodes", "--all", "--wait=false")
+        kinds = (
+            "ImageCache",
+            "ImagePrefetch",
+            "CachedImage",
+            "Job",
+            "Pod",
+            "ClusterCachePolicy",
+            "DaemonSet",
+            "Role",
+            *_WEBHOOKS,
+        )
         wait_until(lambda: self._gone(kinds), "the scenario's objects are gone", 120)
 
     def _gone(self, kinds: tuple[str, ...]) -> bool:

@@ -259,7 +259,7 @@ def test_related_objects_are_those_the_rules_name() -> None:
 
 def test_the_controllers_are_those_that_a_cluster_applies() -> None:
     found = {controller.stage: controller for controller in load()}
-    assert found.keys() == {"inventory", "imagecache", "cachedimage"}
+    assert found.keys() == {"inventory", "imagecache", "cachedimage", "prefetch"}
     assert next(iter(load())).stage == "inventory"
     assert found["cachedimage"].generate_selector
     assert [(c.kind, c.strategy) for c in found["imagecache"].children] == [
