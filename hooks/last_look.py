@@ -13,7 +13,7 @@ from hooks.resources import POD, POLICY
 from hooks.workloads import TEMPLATES, template
 from kube.client import Api, KubernetesError
 from kube.paths import KINDS
-from kube.types import Object, part, texts
+from kube.types import Object, entries, part, texts
 from registry.reference import InvalidReference, Reference
 
 
@@ -30,7 +30,8 @@ def all_in_use(listed: Callable[[str], Iterable[Object]], proxy: str) -> frozens
 
     Pods come last: what is made from a template meanwhile is seen there.
     """
-    policies = (image for one in listed(POLICY.kind) for image in texts(part(one, "spec"), "images"))
+    specs = [part(one, "spec") for one in listed(POLICY.kind)]
+    policies = (image for spec in specs for one in (spec, *entries(spec, "prefetch")) for image in texts(one, "images"))
     wished = frozenset(found for image in policies if (found := _identity(image)))
     templates = (template(kind, obj) for kind in TEMPLATES for obj in listed(kind.kind))
     return wished | images_in_use(templates, proxy) | images_in_use(listed(POD.kind), proxy)

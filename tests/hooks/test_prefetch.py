@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
+from hooks.last_look import all_in_use
 from hooks.prefetch_look import Before, Outcome, look, names
 from hooks.prefetch_memory import Memory
 from hooks.prefetch_pod import Progress, progress_of
+from hooks.prefetch_rules import prefetches
+from hooks.workloads import secrets_of
 from kube.types import Object
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -150,3 +153,23 @@ def test_a_node_that_fails_is_tried_again_after_a_growing_while() -> None:
     assert waited == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600]
     memory.failed("a", "another", NOW, 0, "denied")
     assert memory.retries["a"].attempts == 1
+
+
+def test_the_last_look_sees_what_a_namespaces_rule_pulls() -> None:
+    spec = {"images": ["one"], "prefetch": [{"name": "x", "images": ["two:2"]}]}
+    policy = {"kind": "CachePolicy", "metadata": {"name": "p", "namespace": "shop"}, "spec": spec}
+    found = all_in_use(lambda kind: [policy] if kind == "CachePolicy" else [], "localhost:7439")
+    assert found == {"docker.io/library/one:latest", "docker.io/library/two:2"}
+
+
+def test_a_very_long_policy_name_makes_a_name_that_an_api_server_takes() -> None:
+    entry = {"name": "rule", "images": ["one"]}
+    policies = [{"metadata": {"name": f"{'p' * 250}{at}"}, "spec": {"prefetch": [entry]}} for at in range(2)]
+    made = [one["metadata"]["name"] for one in prefetches("kuik-system", "kuik-system", policies, [], [])]
+    assert len(set(made)) == 2
+    assert all(len(name) <= 253 for name in made)
+
+
+def test_every_secret_of_a_namespaces_accounts_may_open_what_it_lists() -> None:
+    accounts = [{"imagePullSecrets": [{"name": name}]} for name in ("b", "a", "b")]
+    assert secrets_of(accounts) == ("a", "b")

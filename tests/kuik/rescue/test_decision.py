@@ -209,3 +209,9 @@ def test_there_and_back_gives_the_images_and_the_annotation_of_before(found: dic
         for old, new in zip(found["spec"].get(field, ()), back["spec"].get(field, ()), strict=True):
             assert old["name"] not in touched or new["image"] == old["image"]
     assert ORIGINALS not in back["metadata"]["annotations"]
+
+
+def test_a_pod_that_pulls_ahead_of_need_is_left_to_its_own_stage() -> None:
+    names = {"app.kubernetes.io/name": "kube-image-keeper", "app.kubernetes.io/component": "prefetch"}
+    assert rescue(pod("nginx:1.27"), world()) is not None
+    assert rescue(pod("nginx:1.27", labels=names), world()) is None
