@@ -20,6 +20,7 @@ def main(arguments: list[str]) -> int:
     sizes = f"{built.size / 1e6:.0f} MB, of which its base has {built.base_size / 1e6:.0f}"
     sys.stdout.write(f"our image: {sizes}\n{built.packages}\n")
     sys.stdout.flush()
+    os.environ["KUIK_E2E_SIZE"] = sizes
     os.environ["KUIK_E2E_IMAGE"] = json.dumps(built.config)
     archives = [built.archive, registry_image(image.home())]
     os.environ["KUIK_E2E_IMAGES"] = os.pathsep.join(map(str, archives))

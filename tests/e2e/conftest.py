@@ -2,17 +2,22 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.cluster.rig import metacontroller
 from tests.e2e.rig.cluster import Cluster, folder
 from tests.e2e.rig.install import Installed
+from tests.e2e.rig.page import Told, page
 from tests.e2e.rig.sandbox import FOLDER
+from tests.e2e.rig.workload import Workloads
 
 KEPT = "KUIK_E2E_KEEP"
 """The variable that names a folder for what processes said, where something has failed."""
+_PAGE = Path(__file__).parents[2] / "docs" / "e2e.md"
 IMAGES = "KUIK_E2E_IMAGES"
 """The variable that names the archives of our image and of the registry's."""
 
@@ -20,6 +25,36 @@ IMAGES = "KUIK_E2E_IMAGES"
 def pytest_ignore_collect() -> bool | None:
     """Leave these tests out where they are not in a sandbox."""
     return None if FOLDER in os.environ else True
+
+
+_told: list[Told] = []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Note of each scenario what came of it, and what upstream was asked meanwhile."""
+    begun, failed = time.monotonic(), item.session.testsfailed
+    before = sum(_requests())
+    result = yield
+    story = (getattr(item.function, "__doc__", "") or "").strip() if isinstance(item, pytest.Function) else ""
+    if story:
+        outcome = "as told" if item.session.testsfailed == failed else "**failed**"
+        _told.append(Told(story, outcome, time.monotonic() - begun, sum(_requests()) - before))
+    return result
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the page, where a run is to that has tried everything."""
+    chosen = bool(session.config.option.keyword) or len(session.config.args) > 1
+    if os.environ.get("KUIK_WRITE_PAGES") and _told and not chosen:
+        caller = "Metacontroller" if metacontroller.binary() else "our own driver, in Metacontroller's place"
+        _PAGE.write_text(page(_told, caller, os.environ["KUIK_E2E_SIZE"]))
+
+
+def _requests() -> Iterator[int]:
+    """What each upstream registry was asked so far."""
+    for log in folder().glob("*/registry.log"):
+        yield log.read_text(errors="replace").count(" HTTP/")
 
 
 @pytest.fixture(scope="session")
@@ -38,13 +73,19 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def kuik(cluster: Cluster) -> Installed:
     """kuik, installed."""
-    installed = Installed(cluster)
+    installed = Installed(cluster, images())
     try:
         installed.install()
     except BaseException:
         _keep(cluster)
         raise
     return installed
+
+
+@pytest.fixture
+def pods(kuik: Installed) -> Workloads:
+    """Pods of the namespace `default`."""
+    return Workloads(kuik.cluster.plane)
 
 
 def images() -> list[Path]:

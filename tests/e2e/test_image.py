@@ -10,6 +10,7 @@ INSPECTED = "KUIK_E2E_IMAGE"
 
 
 def test_it_says_what_it_is() -> None:
+    """The image that the Dockerfile builds says what it is, by OCI annotations."""
     config = json.loads(os.environ[INSPECTED])["config"]
     labels = {key.removeprefix("org.opencontainers.image."): value for key, value in config["Labels"].items()}
     assert labels["title"] == "kube-image-keeper"
@@ -21,6 +22,7 @@ def test_it_says_what_it_is() -> None:
 
 
 def test_every_component_runs_as_nobody_with_a_read_only_root(kuik: Installed) -> None:
+    """Every component runs as user 65532 without capabilities, on a root that it cannot write, as the kernel says."""
     ours = [pod for pod in kuik.get("pods", "-n", NAMESPACE) if pod["status"]["phase"] == "Running"]
     components = {pod["metadata"]["labels"]["app.kubernetes.io/component"] for pod in ours}
     assert {"hooks", "proxy", "shield", "registry"} <= components
@@ -28,7 +30,7 @@ def test_every_component_runs_as_nobody_with_a_read_only_root(kuik: Installed) -
         for container in pod["spec"]["containers"]:
             where = f"{pod['metadata']['name']}/{container['name']}"
             assert container["securityContext"]["readOnlyRootFilesystem"], where
-            status = kuik.cluster.nodes[1].process_of(pod, container["name"])
+            status = kuik.cluster.named(pod["spec"]["nodeName"]).process_of(pod, container["name"])
             assert status["Uid"].split()[0] == "65532", where
             assert int(status["CapEff"], 16) == 0, where
             assert status["NoNewPrivs"] == "1", where

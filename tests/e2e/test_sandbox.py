@@ -18,10 +18,11 @@ from tests.e2e.rig import sandbox
 sandbox.run(sys.argv[2:], Path(sys.argv[1]))
 """
 _LEAVES_MUCH = """\
-mkdir -p /sys/fs/cgroup/*/$1/deep/deeper
+for group; do mkdir -p "$group/deep/deeper"; done
 mount -t tmpfs none /mnt
 ip link add left type veth peer name over
 setsid sleep 4711 &
+sleep 0.2
 touch "$KUIK_E2E_FOLDER/ready"
 wait
 """
@@ -37,11 +38,13 @@ def left(folder: Path) -> list[str]:
 @pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGTERM])
 def test_nothing_is_left_of_a_run_that_is_killed(tmp_path: Path, by: signal.Signals) -> None:
     folder = tmp_path / f"kuik-e2e-killed-{os.getpid()}-{by}"
-    command = [sys.executable, "-c", _RUN, str(folder), "sh", "-c", _LEAVES_MUCH, "sh", folder.name]
-    with subprocess.Popen(command) as running:
-        wait_until((folder / "ready").exists, "the run has made its things", 20)
-        assert len(left(folder)) >= 3, "folder, process and cgroups"
-        running.send_signal(by)
+    command = [sys.executable, "-c", _RUN, str(folder), "sh", "-c", _LEAVES_MUCH, "sh"]
+    with subprocess.Popen([*command, *(str(place / folder.name) for place in sandbox.hierarchies())]) as running:
+        try:
+            wait_until((folder / "ready").exists, "the run has made its things", 20)
+            assert len(left(folder)) >= 2 + len(sandbox.hierarchies()), "folder, process and cgroups"
+        finally:
+            running.send_signal(by)
     wait_until(lambda: not left(folder), "it is gone", 20)
     assert not subprocess.run(["ip", "link", "show", "left"], capture_output=True, check=False).stdout
 

@@ -147,14 +147,14 @@ current-context: rig
         return done.stdout
 
     def try_kubectl(
-        self, *arguments: str, stdin: str | None = None, kubeconfig: Path | None = None
+        self, *arguments: str, stdin: str | None = None, kubeconfig: Path | None = None, patience: float = 60
     ) -> "subprocess.CompletedProcess[str]":
-        """Run kubectl, whatever comes of it."""
+        """Run kubectl for `patience` seconds at most, whatever comes of it."""
         command = [program("kubectl"), f"--kubeconfig={kubeconfig or self.kubeconfig()}", *arguments]
         # Its caches of what the API server can do would outlive this API server and its port.
         environment = {**os.environ, "HOME": str(self.folder), "KUBECACHEDIR": str(self.folder / "kube-cache")}
         return subprocess.run(
-            command, input=stdin, capture_output=True, text=True, env=environment, timeout=60, check=False
+            command, input=stdin, capture_output=True, text=True, env=environment, timeout=patience, check=False
         )
 
     def _start_etcd(self) -> str:

@@ -53,6 +53,10 @@ class Cluster:
         self.nodes[number] = node.start(self.folder / "pause.tar", *images)
         return node
 
+    def named(self, name: str) -> Node:
+        """The node of that name."""
+        return next(node for node in self.nodes.values() if node.name == name)
+
 
 def folder() -> Path:
     """The folder of this run; raises KeyError outside of a sandbox."""

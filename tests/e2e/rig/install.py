@@ -3,6 +3,8 @@
 import json
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,9 @@ def image_of(pod: Object) -> str:
 class Installed:
     """kuik on a cluster that runs."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, images: Sequence[Path]) -> None:
         self.cluster = cluster
+        self.images = images
         self.kubectl = cluster.plane.kubectl
         self.seconds = 0.0
 
@@ -62,6 +65,10 @@ class Installed:
             command = [sys.executable, "-m", "tests.e2e.rig.driver", str(plane.kubeconfig("driver", DRIVER)), HOOKS]
             plane.run("driver", [*inside, "env", f"PYTHONPATH={ROOT}", *command])
 
+    def stop_controllers(self) -> None:
+        """End what `start_controllers` started."""
+        self.cluster.plane.end("metacontroller" if metacontroller.binary() else "driver")
+
     def wait_until_ready(self) -> None:
         """All pods of kuik run and are ready, and the webhook is registered."""
         for kind in ("deployment", "daemonset", "statefulset"):
@@ -76,11 +83,69 @@ class Installed:
         told = json.loads(self.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=asked))
         return image_of(told) == proxied("asked:1")
 
+    def cached(self, image: str, seconds: float = 60) -> str:
+        """The name of an image's CachedImage once that is Cached."""
+
+        def found() -> list[Object]:
+            return [one for one in self.get("ci") if one["spec"]["image"] == image]
+
+        def is_cached() -> bool:
+            return any(one.get("status", {}).get("phase") == "Cached" for one in found())
+
+        wait_until(is_cached, f"{image} is cached: {[one.get('status') for one in found()]}", seconds)
+        return str(found()[0]["metadata"]["name"])
+
+    def second_node(self) -> None:
+        """Have node-2, with a proxy that is ready."""
+        if 2 not in self.cluster.nodes:
+            self.cluster.node(2, *self.images)
+        self.wait_until_ready()
+
+    @contextmanager
+    def without_proxies(self) -> Iterator[None]:
+        """No node proxy runs meanwhile."""
+        away = '{"spec":{"template":{"spec":{"nodeSelector":{"kuik.rig/nowhere":"true"}}}}}'
+        back = '{"spec":{"template":{"spec":{"nodeSelector":{"kuik.rig/nowhere":null}}}}}'
+        self.kubectl("patch", "daemonset", "kuik-proxy", "-n", NAMESPACE, "-p", away)
+        self._wait_until_gone("proxy")
+        try:
+            yield
+        finally:
+            self.kubectl("patch", "daemonset", "kuik-proxy", "-n", NAMESPACE, "-p", back)
+
+    @contextmanager
+    def gone(self) -> Iterator[None]:
+        """Nothing of kuik runs meanwhile, Metacontroller neither."""
+        self.stop_controllers()
+        replicas = {
+            f"{kind}/{one['metadata']['name']}": one["spec"]["replicas"]
+            for kind in ("deployment", "statefulset")
+            for one in self.get(kind, "-n", NAMESPACE)
+        }
+        with self.without_proxies():
+            for name in replicas:
+                self.kubectl("scale", "-n", NAMESPACE, name, "--replicas=0")
+            for component in ("hooks", "shield", "registry"):
+                self._wait_until_gone(component)
+            try:
+                yield
+            finally:
+                for name, number in replicas.items():
+                    self.kubectl("scale", "-n", NAMESPACE, name, f"--replicas={number}")
+                self.start_controllers()
+
+    def _wait_until_gone(self, component: str) -> None:
+        label = f"app.kubernetes.io/component={component}"
+        pods = self.kubectl("get", "pods", "-n", NAMESPACE, "-l", label, "-o", "name").split()
+        if pods:
+            self.kubectl("delete", "-n", NAMESPACE, "--grace-period=1", "--ignore-not-found", "--wait", *pods)
+        wait_until(lambda: not self.get("pods", "-n", NAMESPACE, "-l", label), f"no {component} is left", 45)
+
     def image_cache(self) -> dict[str, Any]:
         """The one object that a user writes: the registries here are known to the sandbox's authority alone."""
         authority = self.cluster.authority.bundle.read_text()
         registries = [{"host": host, "ca": authority} for host in self.cluster.upstreams]
-        spec = {"retention": "30d", "registries": registries, "freshness": "1s"}
+        spec = {"retention": "30d", "registries": registries}
         return {"apiVersion": "kuik.dev/v1alpha1", "kind": "ImageCache", "metadata": {"name": "default"}, "spec": spec}
 
     def get(self, kind: str, *words: str) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from tests.e2e.rig.images import runnable
 
 
 def test_a_pod_runs(cluster: Cluster) -> None:
+    """Before kuik is there: a pod runs, and its image comes from upstream."""
     upstream = cluster.upstreams["docker.io"]
     built = runnable("hello")
     upstream.push(built, "library/hello", "1")
