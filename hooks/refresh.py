@@ -21,7 +21,7 @@ WARN = "Warn"
 SYNC = "Sync"
 
 MAX_PREVIOUS = 20
-GONE = "Gone"
+_GONE = "Gone"
 _USUAL_INTERVAL = "1h"
 _SHORTEST = 60.0  # seconds: as long as the shield tells a tag without asking
 _SOON = 45.0  # seconds, twice that at most: the shield learns what it was asked, and tells it for two minutes
@@ -89,7 +89,7 @@ class Upstream:
         """From the observed status."""
         found = condition(image, UP_TO_DATE)
         digest = part(image, "status").get("upstreamDigest")
-        return cls(digest if isinstance(digest, str) else "", found is not None and found.get("reason") == GONE)
+        return cls(digest if isinstance(digest, str) else "", found is not None and found.get("reason") == _GONE)
 
     def after(self, digest: str, refresh: Refresh, fact: Known[str | None] | Absent | Unknown) -> "Upstream":
         """With what is known now. `digest` is what a copy has just found there, else empty."""
@@ -110,7 +110,7 @@ class Upstream:
         if not refresh.follows:
             return _not_followed(refresh)
         if self.gone:
-            return Condition(UP_TO_DATE, FALSE, GONE, "upstream has no such tag any more; what is cached stays")
+            return Condition(UP_TO_DATE, FALSE, _GONE, "upstream has no such tag any more; what is cached stays")
         if self.moved_from(digest):
             why = "; it is not copied, as spec.refresh.mode is Warn" if refresh.mode == WARN else ""
             return Condition(UP_TO_DATE, FALSE, "Moved", f"upstream has {self.digest} for the tag{why}")

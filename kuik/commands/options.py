@@ -67,3 +67,10 @@ plain_http_option = click.option(
 platform_option = click.option(
     "--platform", metavar="OS/ARCH", multiple=True, callback=platforms, help="Only this platform; repeatable."
 )
+
+inventory_option = click.option(
+    "--inventory",
+    "inventory_file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="A file of `kuik policy inventory`, in place of the cluster.",
+)

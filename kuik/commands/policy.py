@@ -4,6 +4,8 @@ import click
 
 from kuik.commands.policy_inventory import inventory
 from kuik.commands.policy_plan import plan
+from kuik.commands.policy_test import test_
+from kuik.commands.policy_why import why_
 
 
 @click.group()
@@ -11,5 +13,5 @@ def policy() -> None:
     """See what policies do, before they do it."""
 
 
-for command in (plan, inventory):
+for command in (plan, why_, test_, inventory):
     policy.add_command(command)

@@ -11,6 +11,7 @@ import click
 from kube.types import Key, Object
 from kuik.commands.cluster import cluster, cluster_options
 from kuik.commands.exit_codes import CHANGES, DetailedExitCode
+from kuik.commands.options import inventory_option
 from kuik.commands.seen import cluster_or_file
 from kuik.local.documents import ManifestError
 from kuik.plan.change import change, over
@@ -18,13 +19,6 @@ from kuik.plan.difference import Plan, difference
 from kuik.plan.given import given
 from kuik.plan.inventory import keyed
 from kuik.plan.text import as_markdown, as_text
-
-inventory_option = click.option(
-    "--inventory",
-    "inventory_file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="A file of `kuik policy inventory`, in place of the cluster.",
-)
 
 
 @click.command(

@@ -15,8 +15,7 @@ from kuik.commands.cluster import cluster, cluster_options, listed
 from kuik.commands.held import OTHERWISE, open_store
 from kuik.commands.options import other_store_option
 from kuik.commands.output import output_option, plain_table, print_table
-from kuik.report.risk import uses_of
-from kuik.report.summary import Report, report
+from kuik.report.summary import Report, report, uses_of
 
 if TYPE_CHECKING:
     from hooks.facts import Group
@@ -66,7 +65,7 @@ def _of_cluster(api: "Api") -> Report:
         named = ", ".join(f"{name} {why}" for name, why in sorted(found.gaps.items())[:5])
         click.echo(f"warning: not all that is used is known: {named}", err=True)
     uses = {image: sorted(use.users) for image, use in found.uses.items()}
-    return report(images, uses, found.ignored, saved if isinstance(saved, dict) else None)
+    return report(images, uses, inventories.values(), saved if isinstance(saved, dict) else None)
 
 
 def _group(api: "Api", kind: str) -> "Group":
@@ -75,7 +74,8 @@ def _group(api: "Api", kind: str) -> "Group":
 
 def _print(found: Report) -> None:
     click.echo(f"{found.cached} of {found.images} images are cached, {decimal(found.bytes)}; {found.failed} failed")
-    click.echo(f"{found.at_risk} of {found.workloads} workloads are at risk; {len(found.left_alone)} images left alone")
+    alone = len({one.image for one in found.left_alone})
+    click.echo(f"{found.workloads_at_risk} of {found.workloads} workloads are at risk; {alone} images are left alone")
     if found.saved:
         said = ", ".join(f"{name} {value}" for name, value in sorted(found.saved.items()))
         click.echo(f"saved upstream: {said}")

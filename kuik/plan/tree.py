@@ -99,13 +99,17 @@ class Revision:
         return frozenset(one for one in listed.split("\0") if one)
 
 
-def policies_in(tree: Tree, path: str) -> list[Object]:
+def policies_in(tree: Tree, path: str, *, whole: bool = False) -> list[Object]:
     """The objects that a folder, or a file, stands for: those of its kustomization, else of all its files.
 
     Files called cases.yaml, which are tests of policies, and kustomizations themselves are passed over. Raises
-    ManifestError, also for a kustomization that changes what it names: that has to be built first.
+    ManifestError, also for a kustomization that changes what it names: that has to be built first. `whole` passes
+    kustomizations over.
     """
-    return list(_objects(tree, path, 0))
+    if not whole:
+        return list(_objects(tree, path, 0))
+    names = (one for one in tree.files(path) if posixpath.basename(one) not in (*KUSTOMIZATIONS, CASES))
+    return [obj for one in names if _is_manifest(one) for obj in parse(tree.read(one), tree.origin(one))]
 
 
 def _objects(tree: Tree, path: str, depth: int) -> Iterator[Object]:

@@ -120,15 +120,12 @@ def test_the_report_of_a_cluster(cluster: ControlPlane) -> None:
     assert done.exit_code == 1
     found = json.loads(done.stdout)
     assert (found["images"], found["cached"], found["failed"], found["bytes"]) == (3, 2, 1, 2000)
-    assert found["leftAlone"] == ["localhost:5000/own:1"]
-    assert found["risks"] == [
-        {
-            "workload": "default/Deployment/web",
-            "image": BAD,
-            "reason": "Unauthorized",
-            "message": "it is so",
-            "served": False,
-        }
+    assert [(one["workload"], one["image"], one["message"]) for one in found["leftAlone"]] == [
+        ("default/Pod/own", "localhost:5000/own:1", "LoopbackRegistry")
+    ]
+    assert [(one["workload"], one["image"], one["reason"], one["served"]) for one in found["risks"]] == [
+        ("shop/Deployment/web", BAD, "Unauthorized", False),
+        ("shop/Pod/x", BAD, "Unauthorized", False),
     ]
     assert "Unauthorized" in kuik(cluster, "report").stdout
 

@@ -13,6 +13,8 @@ COMMANDS = (
     ("cache", "import"),
     ("report",),
     ("policy", "plan"),
+    ("policy", "why"),
+    ("policy", "test"),
     ("policy", "inventory"),
     ("pods", "rewrite"),
     ("demo",),
