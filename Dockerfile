@@ -1,5 +1,9 @@
-# One image for every component: `docker run IMAGE hooks`, `proxy`, `proxy.shield`, `kuik.copy_job`, `kuik`.
+# One image for every component: `docker run IMAGE hooks`, `proxy`, `proxy.shield`, `kuik.copy_job`, `kuik`; and for the
+# registry, CNCF distribution as its project publishes it, whose writer is the keeper's child.
 ARG PYTHON=python:3.13-slim-bookworm
+ARG DISTRIBUTION=docker.io/distribution/distribution:3.1.2
+
+FROM ${DISTRIBUTION} AS distribution
 
 FROM ${PYTHON} AS build
 WORKDIR /build
@@ -19,6 +23,7 @@ ENV PATH=/opt/kuik/bin:$PATH \
     PYTHONPATH=/app \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
+COPY --from=distribution /bin/registry /usr/local/bin/registry
 COPY --from=build /opt/kuik /opt/kuik
 WORKDIR /app
 COPY registry registry

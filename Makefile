@@ -8,7 +8,7 @@ NAMESPACES ?= 200
 PODS ?= 3000
 IMAGES ?= 600
 
-.PHONY: help demo run test test-cluster test-dataplane e2e faults chaos scale check bench format clean
+.PHONY: help demo run test test-cluster test-dataplane e2e faults chaos scale check bench format chart clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -24,7 +24,7 @@ test: .venv/.dev ## the tests, with real registries and clients, in under 5 minu
 	$(BIN)/pytest -q -n $(WORKERS) $(PYTEST_ARGS)
 
 test-cluster: .venv/.dev ## the tests on a real API server, built once into a cache; with Metacontroller where METACONTROLLER_BIN or PATH has it
-	tests/rig/build control-plane registry
+	tests/rig/build control-plane registry helm kube-score
 	$(BIN)/pytest -q tests/cluster $(PYTEST_ARGS)
 
 test-dataplane: .venv/.dev ## the data plane on real registries, S3 and containerd (which needs root), built once into a cache
@@ -56,6 +56,9 @@ check: .venv/.dev ## ruff, mypy --strict, the import law
 
 bench: .venv/.dev ## speed and memory beside other programs, in one run
 	$(BIN)/python -m bench
+
+chart: .venv/.dev ## bring the chart's copies, schema and table of values up to date with their sources
+	$(BIN)/python scripts/chart.py
 
 format: .venv/.dev ## let ruff tidy the code
 	$(BIN)/ruff check --fix .

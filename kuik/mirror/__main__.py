@@ -5,9 +5,12 @@ container that lives as long as the proxy. Without any of them, a proxy that is 
 connection before it asks upstream.
 """
 
+import fcntl
+import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -74,14 +77,48 @@ def remove(root: Path, containerd_config: Path, config_path: Sequence[str]) -> N
 @_config
 @_folders
 @_proxy
-def hold(root: Path, containerd_config: Path, config_path: Sequence[str], proxy: str) -> None:
+@click.option(
+    "--lock",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A file of the node: while another holds it too, as in an upgrade, nothing is taken out.",
+)
+def hold(root: Path, containerd_config: Path, config_path: Sequence[str], proxy: str, lock: Path | None) -> None:
     """Write, wait for SIGTERM, and take it out again."""
     ends = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     roots = _roots(root, containerd_config, config_path)
-    _tell(folders.write(roots, _checked(proxy)))
-    signal.sigwait(ends)
-    _tell(folders.remove(roots))
+    with _sharing(lock) as held:
+        _tell(folders.write(roots, _checked(proxy)))
+        signal.sigwait(ends)
+        if _is_last(held):
+            _tell(folders.remove(roots))
+        else:
+            click.echo("another proxy has taken over: what it told containerd stays", err=True)
+
+
+@contextmanager
+def _sharing(lock: Path | None) -> Iterator[int | None]:
+    """Hold the file with all others who do, as long as this lasts."""
+    if lock is None:
+        yield None
+        return
+    held = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(held, fcntl.LOCK_SH)
+        yield held
+    finally:
+        os.close(held)
+
+
+def _is_last(held: int | None) -> bool:
+    """Whether nobody else holds the file; it is held alone from then on."""
+    if held is None:
+        return True
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _roots(root: Path, file: Path, config_path: Sequence[str]) -> list[Path]:

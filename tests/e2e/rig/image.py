@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.rig.built import cache
+from tests.rig.built import cache, program
 
 ROOT = Path(__file__).parents[3]
 NAME = "docker.io/library/kube-image-keeper:dev"
@@ -47,7 +47,8 @@ def build(name: str = NAME, version: str = "e2e") -> OurImage:
     """Build the image where something of it has changed."""
     base = _base()
     words = ["--layers", "--isolation", "chroot", "--network", "host", "--pull-never", "--format", "oci"]
-    arguments = ["--build-arg", f"PYTHON={base}", "--build-arg", f"VERSION={version}"]
+    said = {"PYTHON": base, "DISTRIBUTION": _distribution(), "VERSION": version}
+    arguments = [word for name_, value in said.items() for word in ("--build-arg", f"{name_}={value}")]
     with tempfile.TemporaryDirectory() as folder:
         _buildah("bud", *words, *_volumes(Path(folder)), *arguments, "--tag", name, str(ROOT))
     inspected = json.loads(_buildah("inspect", "--type", "image", name))
@@ -92,6 +93,17 @@ def _base() -> str:
         container = _buildah("from", "scratch").strip()
         _buildah("add", container, str(root), "/")
         _buildah("config", "--cmd", "python3", "--env", "PATH=/usr/local/bin:/usr/bin:/bin", container)
+        _buildah("commit", "--rm", container, name)
+    return name
+
+
+def _distribution() -> str:
+    """The name of the image that stands for the distribution project's: its registry, as the rig has built it."""
+    binary = Path(program("registry"))
+    name = f"localhost/kuik-distribution:{hashlib.sha256(binary.read_bytes()).hexdigest()[:12]}"
+    if f'"{name}"' not in _buildah("images", "--json"):
+        container = _buildah("from", "scratch").strip()
+        _buildah("add", container, str(binary), "/bin/registry")
         _buildah("commit", "--rm", container, name)
     return name
 

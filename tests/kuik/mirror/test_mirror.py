@@ -122,3 +122,22 @@ def test_hold_takes_it_out_when_it_is_told_to_stop(tmp_path: Path) -> None:
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(10) == 0
     assert not default.parent.exists()
+
+
+def test_hold_leaves_it_to_a_proxy_that_has_taken_over(tmp_path: Path) -> None:
+    etc = node(tmp_path, VERSION_2.format("/etc/containerd/certs.d"))
+    words = [sys.executable, "-m", "kuik.mirror", "hold", "--root", str(tmp_path), "--lock", str(tmp_path / "lock")]
+    default = etc / "certs.d/_default/hosts.toml"
+    said = [(tmp_path / f"said-{number}").open("w+") for number in (0, 1)]
+    old, new = (subprocess.Popen(words, stderr=file) for file in said)
+    try:
+        wait_until(lambda: all("hosts.toml" in Path(file.name).read_text() for file in said), "both have written", 30)
+        os.kill(old.pid, signal.SIGTERM)
+        assert old.wait(10) == 0
+        assert default.exists()
+        assert "another proxy has taken over" in Path(said[0].name).read_text()
+    finally:
+        os.kill(new.pid, signal.SIGTERM)
+        assert new.wait(10) == 0
+        old.kill()
+    assert not default.parent.exists()

@@ -1,0 +1,112 @@
+"""The chart's values: what its schema takes and refuses, and that schema, copies and table are current."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from scripts import chart
+
+VALUES = yaml.safe_load((chart.CHART / "values.yaml").read_text())
+SCHEMA = yaml.safe_load(chart.SCHEMA.read_text())
+VALIDATOR = jsonschema.Draft7Validator(SCHEMA)
+ROOT = Path(__file__).parents[2]
+
+
+def with_values(said: dict[str, Any], base: dict[str, Any] = VALUES) -> dict[str, Any]:
+    """Values as helm merges them: maps into maps, all else in place of what was there."""
+    made = dict(base)
+    for name, value in said.items():
+        inside = base.get(name)
+        made[name] = with_values(value, inside) if isinstance(value, dict) and isinstance(inside, dict) else value
+    return made
+
+
+GOOD: dict[str, dict[str, Any]] = {
+    "none": {},
+    "audit": {"imageCache": {"spec": {"mode": "Audit"}}},
+    "mirror": {"imageCache": {"spec": {"delivery": "Mirror"}}, "mirror": {"configPath": "/etc/containerd/certs.d"}},
+    "digest": {"image": {"repository": "registry.example:5000/kuik", "digest": f"sha256:{'0' * 64}"}},
+    "s3": {"registry": {"storage": "S3", "replicas": 3, "s3": {"bucket": "images", "endpoint": "http://minio:9000"}}},
+    "shared": {"registry": {"storage": "Shared", "volume": {"existingClaim": "nfs", "size": "1.5Ti"}}},
+    "volumes": {"registry": {"replicas": 3, "nodeSelector": {"disk": "ssd"}}},
+    "registries": {"imageCache": {"spec": {"registries": [{"host": "docker.io", "mirrors": [{"host": "m.example"}]}]}}},
+    "surge": {"proxy": {"maxSurge": 1}},
+    "policies": {"networkPolicies": {"enabled": True, "nodes": ["10.0.0.0/16", "fd00::/8"]}},
+    "monitoring": {"metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}}},
+    "as part of another chart": {"global": {"anything": 1}},
+}
+
+BAD: dict[str, tuple[dict[str, Any], str, str]] = {
+    "a misspelt value": ({"registy": {}}, "", "'registy' was unexpected"),
+    "a misspelt value inside": ({"hooks": {"replica": 2}}, "hooks", "'replica' was unexpected"),
+    "mode": ({"imageCache": {"spec": {"mode": "Maybe"}}}, "imageCache.spec.mode", "'Maybe' is not one of"),
+    # In YAML an unquoted On is true.
+    "mode without quotes": ({"imageCache": {"spec": {"mode": True}}}, "imageCache.spec.mode", "True is not one of"),
+    "a field that no ImageCache has": ({"imageCache": {"spec": {"modus": "On"}}}, "imageCache.spec", "'modus' was"),
+    "retention": ({"imageCache": {"spec": {"retention": "30 days"}}}, "imageCache.spec.retention", "does not match"),
+    "delivery": ({"imageCache": {"spec": {"delivery": "Mail"}}}, "imageCache.spec.delivery", "is not one of"),
+    "no replicas": ({"shield": {"replicas": 0}}, "shield.replicas", "less than the minimum"),
+    "storage": ({"registry": {"storage": "NFS"}}, "registry.storage", "'NFS' is not one of"),
+    "a bucket's name": ({"registry": {"storage": "S3"}}, "registry.s3.bucket", ""),
+    "a size": ({"registry": {"volume": {"size": "50 GB"}}}, "registry.volume.size", "does not match"),
+    "a spool's size": ({"shield": {"spool": {"size": "10G"}}}, "shield.spool.size", "does not match"),
+    "digest": ({"image": {"digest": "latest"}}, "image.digest", "does not match"),
+    "surge of nothing": ({"proxy": {"maxSurge": "0%"}}, "proxy.maxSurge", "does not match"),
+    "a node's address": ({"networkPolicies": {"nodes": ["10.0.0.1"]}}, "networkPolicies.nodes.0", "does not match"),
+    "an endpoint": ({"registry": {"s3": {"endpoint": "minio:9000"}}}, "registry.s3.endpoint", "does not match"),
+    "a path": ({"mirror": {"configPath": "certs.d"}}, "mirror.configPath", "does not match"),
+    "resources": ({"proxy": {"resources": {"request": {}}}}, "proxy.resources", "'request' was unexpected"),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_good_values_are_taken(name: str) -> None:
+    assert [error.message for error in VALIDATOR.iter_errors(with_values(GOOD[name]))] == []
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_values_are_refused_by_their_place(name: str) -> None:
+    said, place, words = BAD[name]
+    errors = {".".join(map(str, one.absolute_path)): one.message for one in VALIDATOR.iter_errors(with_values(said))}
+    errors |= {
+        ".".join(map(str, inner.absolute_path)): inner.message
+        for one in VALIDATOR.iter_errors(with_values(said))
+        for inner in one.context or ()
+    }
+    assert words in errors[place], errors
+
+
+def test_copies_schema_and_table_are_current() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "chart.py"), "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_value_is_documented_and_has_its_place_in_the_schema() -> None:
+    assert list(chart.undocumented()) == []
+    assert len(list(chart.rows())) > 60
+    assert _unknown(VALUES, SCHEMA) == []
+
+
+def _unknown(values: dict[str, Any], schema: dict[str, Any], path: str = "") -> list[str]:
+    found = []
+    for name, value in values.items():
+        one = schema.get("properties", {}).get(name)
+        if one is None:
+            found.append(f"{path}{name}")
+        elif isinstance(value, dict) and "properties" in one:
+            found += _unknown(value, one, f"{path}{name}.")
+    return found
+
+
+def test_versions_agree() -> None:
+    from telemetry.version import VERSION
+
+    described = yaml.safe_load((chart.CHART / "Chart.yaml").read_text())
+    assert described["appVersion"] == VERSION
