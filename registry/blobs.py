@@ -24,6 +24,8 @@ class BlobFolder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._partials = root.with_name(f"{root.name}.ingest")
+        self.damaged = root.with_name(f"{root.name}.damaged")
+        """Where blobs are put aside whose bytes proved wrong."""
 
     def path(self, digest: Digest) -> Path:
         """Where this blob is, or would be."""
@@ -84,6 +86,17 @@ class BlobFolder:
             return 0
         self.path(digest).unlink(missing_ok=True)
         return size
+
+    def discard_damaged(self, before: float) -> int:
+        """Delete what was put aside as damaged and last changed before `before` (Unix time); the bytes freed."""
+        freed = 0
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.damaged) as entries:
+            for entry in entries:
+                status = entry.stat(follow_symlinks=False)
+                if entry.is_file(follow_symlinks=False) and status.st_ctime < before:
+                    Path(entry.path).unlink(missing_ok=True)
+                    freed += status.st_size
+        return freed
 
     def discard_partials(self, before: float) -> int:
         """Delete interrupted ingests last written before `before` (Unix time) that nobody holds; the bytes freed."""

@@ -25,20 +25,20 @@ class StoreBusy(RegistryError):
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What a collection deleted; `bytes` counts interrupted transfers too."""
+    """What a collection deleted; `bytes` counts interrupted transfers and damaged blobs too."""
 
     blobs: int = 0
     bytes: int = 0
 
 
 def collect(blobs: BlobFolder, roots: Iterable[Descriptor], load: Load, before: float) -> Collected:
-    """Delete what no root leads to, and interrupted transfers last written before `before` (Unix time).
+    """Delete what no root leads to, and interrupted transfers and damaged blobs put aside before `before` (Unix time).
 
     Raises Corrupt, and deletes nothing, when a root is missing or any manifest that roots lead to is damaged.
     """
     keep = mark(roots, load)
     freed = [blobs.remove(digest) for digest in list(blobs.digests()) if digest not in keep]
-    return Collected(len(freed), sum(freed) + blobs.discard_partials(before))
+    return Collected(len(freed), sum(freed) + blobs.discard_partials(before) + blobs.discard_damaged(before))
 
 
 def mark(roots: Iterable[Descriptor], load: Load) -> set[Digest]:

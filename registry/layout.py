@@ -10,7 +10,8 @@ and media types are upstream's own, which skopeo takes with these limits:
   outside the grammar of its `oci:` transport; newer versions take the entry's number instead, `oci:DIR:@0`;
 - where only some platforms were copied, choose one (`--override-arch`); `--all` wants what the index names.
 
-In the folder kuik also keeps its lock files (`.lock*`), interrupted transfers (`blobs.ingest`), `state/` and `spool/`.
+In the folder kuik also keeps its lock files (`.lock*`), interrupted transfers (`blobs.ingest`), blobs
+whose bytes proved wrong (`blobs.damaged`), `state/` and `spool/`.
 """
 
 import json
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from registry.blobs import BlobFolder
 from registry.collect import FRESH, Collected, StoreBusy, collect
-from registry.contents import contents, is_manifest
+from registry.contents import Contents, contents, is_manifest
 from registry.digest import Digest
 from registry.durable import locked, make_folder, storing, write_whole
 from registry.errors import Corrupt, NotFound, RegistryError
@@ -31,7 +32,7 @@ from registry.manifest import INDEX_TYPES, MAX_MANIFEST, Descriptor, Manifest, P
 from registry.reference import Reference
 
 LAYOUT_VERSION = "1.0.0"
-_OWN = frozenset({"blobs", "blobs.ingest", "state", "spool", "spool.ingest", "lost+found"})
+_OWN = frozenset({"blobs", "blobs.ingest", "blobs.damaged", "state", "spool", "spool.ingest", "lost+found"})
 _OWN_HIDDEN = (".lock", ".oci-layout.", ".index.json.")
 
 
@@ -104,11 +105,15 @@ class Layout:
 
         Raises NotFound when nothing is stored under the name, NoPlatform when it offers none of them, Corrupt.
         """
+        parts = self.parts(reference, platforms)
+        return parts.absent + self.lacking(parts.blobs)
+
+    def parts(self, reference: Reference, platforms: frozenset[Platform] = frozenset()) -> Contents:
+        """What the stored image is made of, as far as its manifests are here; raises as `missing`."""
         root = self.resolve(reference)
         if root is None:
             raise NotFound(f"{reference} is not in the store")
-        parts = contents(self._load(root.digest, root.media_type), platforms, self._load_child)
-        return parts.absent + self.lacking(parts.blobs)
+        return contents(self._load(root.digest, root.media_type), platforms, self._load_child)
 
     def lacking(self, blobs: tuple[Descriptor, ...]) -> tuple[Digest, ...]:
         """Which of these blobs are not here in full; layers that are kept elsewhere (`urls`) may be absent."""

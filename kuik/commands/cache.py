@@ -7,6 +7,7 @@ from kuik.commands.cache_gc import gc
 from kuik.commands.cache_import import import_
 from kuik.commands.cache_list import list_
 from kuik.commands.cache_remove import remove
+from kuik.commands.cache_verify import verify
 
 
 @click.group()
@@ -14,5 +15,5 @@ def cache() -> None:
     """See and clean up the images that are kept, and carry them over an air gap."""
 
 
-for command in (list_, remove, gc, export, import_):
+for command in (list_, verify, remove, gc, export, import_):
     cache.add_command(command)
