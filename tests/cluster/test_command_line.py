@@ -61,8 +61,8 @@ def cluster(installed: ControlPlane) -> Iterator[ControlPlane]:
             "image": "localhost:5000/own:1",
             "decision": "Ignore",
             "rule": "LoopbackRegistry",
-            "usedBy": [],
-            "users": 0,
+            "usedBy": ["Pod/own"],
+            "users": 1,
             "pullSecrets": [],
         }
     )
