@@ -145,6 +145,7 @@ class Local:
 
     def follow(self, watched: Watched) -> int:
         """Work until interrupted."""
+        self.engine.proving.start()
         known: Collection[str] = ()
         while True:
             self._check()

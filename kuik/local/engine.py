@@ -19,6 +19,7 @@ from kuik.local.feed import Feed, Knowledge
 from kuik.local.hooks import LocalHooks
 from kuik.local.image_cache import spec_of
 from kuik.local.jobs import JobRunner
+from kuik.local.proving import Proving, lacking
 from kuik.local.secrets import pull_secrets
 from kuik.local.store import Store
 from kuik.local.story import Story
@@ -59,6 +60,7 @@ class Engine:
         self._hooks = LocalHooks(Settings(plain_http=wishes.plain_http), wishes.frozen)
         self._driver = Driver(self._objects, load_controllers(), self._hooks, _now)
         self._jobs = JobRunner(self._objects, self._copy, self.woken.set)
+        self.proving = Proving(store.layout.blobs, self.woken.set)
         self._known: dict[str, str] = {}
         self._from_manifests: set[Key] = set()
         self._secrets: Mapping[str, str] = {}
@@ -100,6 +102,7 @@ class Engine:
             self._release()
         for name in self._store.state.removed_by_others():
             self._objects.delete(Key(API_VERSION, CACHED_IMAGE, "", name))
+        self._heal()
         self._settle()
         self._written(self._keep)
         images = self.cached_images()
@@ -132,6 +135,16 @@ class Engine:
 
     def _copy(self, order: Order) -> Mapping[str, Any]:
         return self._copier(order, self._story.copying(str(order.image)))
+
+    def _heal(self) -> None:
+        """Have what lost a damaged blob copied anew."""
+        damaged = self.proving.found()
+        for one in damaged:
+            self._story.say(f"warning  blob {one.digest}: {one.problem}; it was put aside")
+        why = ", ".join(str(one.digest) for one in damaged)
+        for obj in self.cached_images() if damaged else ():
+            if (obj.get("status") or {}).get("phase") == "Cached" and not _is_there(obj, self._store):
+                self._objects.put(lacking(obj, f"damaged: {why}", _now()))
 
     def _settle(self) -> None:
         """Go on although a stage fails for some: nothing of theirs changes, and the next step asks again."""

@@ -188,6 +188,22 @@ def test_what_was_lost_on_disk_is_copied_again(upstream: Upstream, tmp_path: Pat
         assert pulls(running.host, name, tmp_path / "out") == str(built.digest)
 
 
+def test_what_was_damaged_on_disk_is_found_and_copied_again(upstream: Upstream, tmp_path: Path) -> None:
+    built = image("one")
+    name = upstream.push(built, "a/one", "1")
+    pods = write(tmp_path / "pods.yaml", deployment("one", name))
+    words = ("run", pods, "--store", str(tmp_path / "store"), "--plain-http", upstream.host)
+    assert kuik(*words, "--once").returncode == 0
+    blob = tmp_path / "store" / "blobs" / "sha256" / next(iter(built.blobs)).hex
+    right = blob.read_bytes()
+    blob.write_bytes(bytes([right[0] ^ 1]) + right[1:])
+    with Running(tmp_path / "store", (pods, "--plain-http", upstream.host)) as running:
+        wait_until(lambda: blob.exists() and blob.read_bytes() == right, "the right bytes are back")
+        wait_until(lambda: cache_list(tmp_path / "store")[name]["phase"] == "Cached", "it is cached")
+        assert pulls(running.host, name, tmp_path / "out") == str(built.digest)
+    assert (tmp_path / "store" / "blobs.damaged" / f"sha256-{blob.name}").exists()
+
+
 def test_a_second_kuik_on_the_same_store_is_refused(tmp_path: Path) -> None:
     with Running(tmp_path / "store"):
         done = kuik("run", "--store", str(tmp_path / "store"), "--once")
