@@ -6,8 +6,10 @@ order in its own process, from the same Job.
 
 import json
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,10 @@ from urllib.parse import urlsplit
 import click
 
 from kuik import __version__
+from kuik.copy_volumes import Everywhere, Waits, copy_to_volumes
 from kuik.through_shield import ThroughShield
 from registry.client import Client
-from registry.copy import Copied, CopyOptions, Progress, Source, Target, copy
+from registry.copy import Copied, CopyOptions, Progress, Source, Stopped, Target, copy
 from registry.credentials import Credentials
 from registry.digest import Digest
 from registry.errors import NotFound, RegistryError, Unauthorized
@@ -33,8 +36,13 @@ RESULT = "kuik.dev/result"
 
 _MOST_PLATFORMS = 100
 _LONGEST_PLATFORM = 64
+_MOST_VOLUMES = 32
 _LONGEST_MESSAGE = 1024
 """What a CachedImage's status holds, so that the result is as short as an annotation should be."""
+
+STOP_SECONDS = 3.0
+"""What a copy that is told to stop may still take; Kubernetes gives a pod 30."""
+_STOPPED = "the copy was told to stop; it named nothing that is not whole, and the next attempt goes on with it"
 
 TERMINATION_LOG = Path("/dev/termination-log")
 
@@ -54,12 +62,13 @@ class Order:
     sources: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     private: bool = False
+    plain_http: tuple[str, ...] = ()
 
 
 def read_order(arguments: Sequence[str]) -> Order:
     """The order in a copy Job's container arguments (without the module's name); raises click.UsageError."""
     context = main.make_context("kuik.copy_job", list(arguments), resilient_parsing=False)
-    return _order(**{name: context.params[name] for name in ("image", "platform", "source", "target", "private")})
+    return _order(**context.params)
 
 
 def perform(order: Order, source: Source, target: Target, progress: Progress) -> dict[str, Any]:
@@ -101,36 +110,79 @@ class LogLines:
 @click.command()
 @click.option("--image", required=True, help="The image to copy, by its canonical name.")
 @click.option("--platform", multiple=True, help="A platform to copy, such as linux/amd64; all when not given.")
-@click.option("--source", multiple=True, help="The shield's URL; once for each replica.")
+@click.option(
+    "--source", multiple=True, help="The shield's URL; once for each replica. Without any, the image's own registry."
+)
 @click.option("--target", multiple=True, help="A registry's URL; once for each volume.")
 @click.option("--private", is_flag=True, help="The image is private; without this the copy finds out.")
+@click.option("--plain-http", multiple=True, help="An image's own registry that is asked without TLS; repeatable.")
 @click.version_option(__version__)
-def main(
-    image: str, platform: tuple[str, ...], source: tuple[str, ...], target: tuple[str, ...], private: bool
-) -> None:
-    """Copy one image from the shield to the registry and annotate the Job with the result."""
-    result = _run(_order(image, platform, source, target, private=private))
+def main(**given: Any) -> None:
+    """Copy one image from the shield to every volume of the registry, and annotate the Job with the result."""
+    order, stop = _order(**given), threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    result = _until_told(lambda: run(order, stop), stop)
     text = json.dumps(result, sort_keys=True)
     _report(text)
     click.echo(text)
-    sys.exit(1 if "reason" in result else 0)
+    sys.stdout.flush()
+    # Not sys.exit: that would wait for transfers which were told to stop and still wait for their next bytes.
+    os._exit(1 if "reason" in result else 0)
 
 
-def _run(order: Order) -> dict[str, Any]:
-    """Copy to each target in turn; the first that fails is the result."""
+def _until_told(work: Callable[[], dict[str, Any]], stop: threading.Event) -> dict[str, Any]:
+    """The result of the work, which is given little more time once it is told to stop."""
+    results: list[dict[str, Any]] = []
+    errors: list[BaseException] = []
+    done = threading.Event()
+
+    def works() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # noqa: BLE001 - raised again in the main thread
+            errors.append(error)
+        done.set()
+
+    threading.Thread(target=works, name="copy", daemon=True).start()
+    while not done.wait(0.1) and not stop.is_set():
+        pass  # a signal is handled only between two short waits
+    done.wait(STOP_SECONDS)
+    if errors:
+        raise errors[0]
+    return results[0] if results else failed(Stopped(_STOPPED))
+
+
+def run(order: Order, stop: threading.Event) -> dict[str, Any]:
+    """Copy to all targets, and tell how it went in the form of the result annotation."""
+    if not order.targets:
+        return {"reason": "Failed", "message": "the Job names no --target"}
     client = _client(order)
+    options = CopyOptions(platforms=order.platforms, stop=stop)
     try:
-        source = opened(order, ThroughShield(client, tuple(map(_host, order.sources)), private=order.private))
+        source, private = _source(order, client)
+        volumes = [RegistryTarget(client, _host(target), private=private) for target in order.targets]
+        done = copy_to_volumes(order.image, source, volumes, options, LogLines(), Waits(pause=stop.wait))
     except RegistryError as error:
-        return failed(error)
-    result: dict[str, Any] = {"reason": "Failed", "message": "the Job names no --target"}
-    for target in order.targets:
-        place = RegistryTarget(client, _host(target), private=source.private)
-        result = perform(order, source, place, LogLines())
-        if "reason" in result:
-            return result
-        result["visibility"] = "Private" if source.private else "Public"
-    return result
+        return failed(Stopped(_STOPPED) if stop.is_set() else error)
+    return {
+        **succeeded(done.copied),
+        "visibility": "Private" if private else "Public",
+        "volumes": volumes_of(order, done),
+    }
+
+
+def volumes_of(order: Order, done: Everywhere) -> dict[str, str]:
+    """How the image stands on each target: `ok`, or the reason why it is not there."""
+    hosts = [_host(target) for target in order.targets][:_MOST_VOLUMES]
+    return {host: done.failures[host].reason if host in done.failures else "ok" for host in hosts}
+
+
+def _source(order: Order, client: Client) -> tuple[Source, bool]:
+    """Where the image is read, and whether it is private."""
+    if not order.sources:
+        return client, order.private
+    source = opened(order, ThroughShield(client, tuple(map(_host, order.sources)), private=order.private))
+    return source, source.private
 
 
 def opened(order: Order, source: ThroughShield) -> ThroughShield:
@@ -159,7 +211,7 @@ def opened(order: Order, source: ThroughShield) -> ThroughShield:
 def _client(order: Order) -> Client:
     """A client for the shield, which takes the token that kuik's components share, and for the registries."""
     urls = (*order.sources, *order.targets)
-    plain = {_host(url) for url in urls if url.startswith("http://")}
+    plain = {_host(url) for url in urls if url.startswith("http://")} | set(order.plain_http)
     shared = Credentials(registry_token=os.environ.get("KUIK_TOKEN", ""))
     known = {_host(url): own_credentials(_host(url), os.environ) for url in order.targets}
     known |= {_host(url): shared if shared.registry_token else None for url in order.sources}
@@ -189,11 +241,17 @@ def _report(result: str) -> None:
 
 
 def _order(
-    image: str, platform: Sequence[str], source: Sequence[str], target: Sequence[str], *, private: bool
+    *,
+    image: str,
+    platform: Sequence[str],
+    source: Sequence[str],
+    target: Sequence[str],
+    private: bool,
+    plain_http: Sequence[str],
 ) -> Order:
     try:
         platforms = frozenset(Platform.parse(text) for text in platform)
-        return Order(Reference.parse(image), platforms, tuple(source), tuple(target), private)
+        return Order(Reference.parse(image), platforms, tuple(source), tuple(target), private, tuple(plain_http))
     except (InvalidReference, ValueError) as error:
         raise click.UsageError(str(error)) from error
 

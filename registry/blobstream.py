@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Self
-
-from werkzeug.http import parse_content_range_header
+from typing import TYPE_CHECKING, Self
 
 from registry.digest import Digest
 from registry.errors import Corrupt, ServerFailure, Unreachable
 from registry.failures import raise_for
 from registry.response import PIECE, Response, TimedOut
 from registry.retries import Retries
+
+if TYPE_CHECKING:
+    from werkzeug.datastructures import ContentRange
 
 _PROGRESS = 8 << 20
 
@@ -110,7 +111,7 @@ class BlobStream:
         self._response = response
 
     def _past_the_end(self, response: Response) -> None:
-        content_range = parse_content_range_header(response.headers.get("Content-Range"))
+        content_range = _content_range(response)
         size = content_range.length if content_range else None
         if size is None:
             # Nothing more is there, and nobody says whether that is right: the digest will.
@@ -153,11 +154,17 @@ class ContinuedStream(BlobStream):
         self._now.close()
 
 
+def _content_range(response: Response) -> "ContentRange | None":
+    from werkzeug.http import parse_content_range_header  # late: half of a copy's start, and few answers are ranges
+
+    return parse_content_range_header(response.headers.get("Content-Range"))
+
+
 def _extent(response: Response) -> tuple[int, int | None]:
     """The first byte that an answer holds, and the size of the whole blob where it is told."""
     if response.status != 206:
         return 0, response.length
-    content_range = parse_content_range_header(response.headers.get("Content-Range"))
+    content_range = _content_range(response)
     if content_range is None or content_range.start is None or content_range.units != "bytes":
         raise ServerFailure(f"{response.address.host} answered a range without saying which")
     return content_range.start, content_range.length

@@ -5,8 +5,6 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from urllib.parse import urlencode, urlsplit
 
-from werkzeug.http import parse_options_header
-
 from registry import push
 from registry.access import Access, Renew, nothing_newer
 from registry.blobstream import BlobStream
@@ -208,7 +206,7 @@ class Client:
 
 def _described(response: Response, reference: Reference) -> Descriptor | None:
     """What a HEAD tells of a manifest; None when it leaves something out that a GET will show."""
-    media_type = parse_options_header(response.headers.get("Content-Type"))[0]
+    media_type = _media_type(response)
     digest = reference.digest or _claimed(response)
     if digest is None or response.length is None or media_type not in MANIFEST_TYPES | INDEX_TYPES:
         return None
@@ -220,11 +218,16 @@ def _read_manifest(response: Response, reference: Reference) -> Manifest:
         raw = response.read(MAX_MANIFEST, SLOWEST)
     except Unreachable as error:
         raise _BrokeOff(str(error)) from error
-    media_type = parse_options_header(response.headers.get("Content-Type"))[0]
+    media_type = _media_type(response)
     try:
         return parse_manifest(raw, media_type, reference.digest or _claimed(response))
     except (Corrupt, Unsupported) as error:
         raise type(error)(f"manifest of {reference}: {error}") from error
+
+
+def _media_type(response: Response) -> str:
+    """The Content-Type without its parameters (RFC 9110, 8.3.1)."""
+    return response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
 def _claimed(response: Response) -> Digest | None:

@@ -50,6 +50,9 @@ class Target(Protocol):
     def put_manifest(self, reference: Reference, manifest: Manifest, /) -> None:
         """Store a manifest whose parts are there."""
 
+    def holds(self, reference: Reference, parts: Contents, /) -> bool:
+        """Whether `reference` names the last manifest and all parts are there, so that nothing is to be done."""
+
     def tag(self, reference: Reference, parts: Contents, /) -> None:
         """Check that all parts are there, and let `reference` name the last manifest of them."""
 
@@ -75,10 +78,14 @@ class Silent:
 
 @dataclass(frozen=True, slots=True)
 class CopyOptions:
-    """`platforms` that are wanted (empty: all), and how many blobs are transferred at a time."""
+    """`platforms` that are wanted (empty: all), and how many blobs are transferred at a time.
+
+    Once `stop` is set, the copy ends at its next step: it raises, and names nothing.
+    """
 
     platforms: frozenset[Platform] = frozenset()
     parallel: int = 4
+    stop: threading.Event | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,18 +116,26 @@ def copy(
     attempt. NoPlatform when an index offers none of the wanted platforms.
     """
     with target.copying():
-        return _Copy(reference, source, target, progress or Silent()).run(options or CopyOptions())
+        options = options or CopyOptions()
+        return _Copy(reference, source, target, progress or Silent(), options.stop).run(options)
 
 
 class _Cancelled(RegistryError):
     """Another blob of the same copy failed, and says why."""
 
 
+class Stopped(RegistryError):
+    """The copy was told to stop before the image was whole."""
+
+
 class _Copy:
     """One copy under way: what its threads share."""
 
-    def __init__(self, reference: Reference, source: Source, target: Target, progress: Progress) -> None:
+    def __init__(
+        self, reference: Reference, source: Source, target: Target, progress: Progress, told: threading.Event | None
+    ) -> None:
         self.source = source
+        self._told = told
         self.progress = progress
         self.stop = threading.Event()
         self._reference = reference
@@ -132,13 +147,28 @@ class _Copy:
     def run(self, options: CopyOptions) -> Copied:
         root = self._root()
         parts = contents(root, options.platforms, self._child)
-        self._transfer(parts.blobs, options.parallel)
+        if not self._target.holds(self._reference, parts):
+            parts = self._bring(parts, options.parallel)
+        platforms = parts.platforms or self._platform_of(root)
+        return Copied(root.digest, parts.size, platforms, self._fetched, self._notes(parts))
+
+    def _bring(self, parts: Contents, parallel: int) -> Contents:
+        """Transfer what is missing, and set the name; gives what is there now."""
+        self._transfer(parts.blobs, parallel)
         whole = replace(parts, blobs=tuple(blob for blob in parts.blobs if blob not in self._elsewhere))
         for manifest in whole.manifests:
+            self.go_on(manifest.digest)
             self._target.put_manifest(self._reference, manifest)
+        self.go_on(whole.manifests[-1].digest)
         self._target.tag(self._reference, whole)
-        platforms = parts.platforms or self._platform_of(root)
-        return Copied(root.digest, whole.size, platforms, self._fetched, self._notes(parts))
+        return whole
+
+    def go_on(self, digest: Digest) -> None:
+        """Raise where there is no need any more to go on with this part."""
+        if self._told is not None and self._told.is_set():
+            raise Stopped("the copy was told to stop; it named nothing, and what arrived stays for the next attempt")
+        if self.stop.is_set():
+            raise _Cancelled(f"blob {digest} was not fetched to its end since another one failed")
 
     def count(self, size: int) -> None:
         with self._counter:
@@ -176,6 +206,7 @@ class _Copy:
                 raise
 
     def _put(self, blob: Descriptor) -> None:
+        self.go_on(blob.digest)
         fetch = _BlobFetch(self, self._reference, blob)
         try:
             self._target.put_blob(self._reference, blob, fetch)
@@ -239,5 +270,4 @@ class _BlobFetch:
             self._run.progress.advanced(self._blob.digest, len(piece))
 
     def _go_on(self) -> None:
-        if self._run.stop.is_set():
-            raise _Cancelled(f"blob {self._blob.digest} was not fetched to its end since another one failed")
+        self._run.go_on(self._blob.digest)

@@ -34,6 +34,8 @@ _BY_CODE: dict[str, type[RegistryError]] = {
     "MANIFEST_UNKNOWN": NotFound,
     "BLOB_UNKNOWN": NotFound,
     "UNSUPPORTED": Unsupported,
+    "DIGEST_INVALID": Corrupt,
+    "SIZE_INVALID": Corrupt,
 }
 _BY_REASON: dict[str, type[RegistryError]] = {
     error.reason: error for error in (Corrupt, NotFound, RateLimited, StoreFull, TLSFailure, Unauthorized, Unsupported)

@@ -46,6 +46,7 @@ def finish(transport: Transport, upload: Upload, descriptor: Descriptor, pieces:
         scope=upload.scope,
     ) as response:
         raise_for(response, f"upload of blob {descriptor.digest}")
+        _compare(response, upload.host, descriptor.digest)
 
 
 def mount(
@@ -82,9 +83,7 @@ def manifest(transport: Transport, reference: Reference, content: Manifest, cred
         scope=_scope(reference),
     ) as response:
         raise_for(response, f"push of manifest {reference}")
-        claimed = response.headers.get("Docker-Content-Digest", "").strip()
-        if claimed.startswith(f"{content.digest.algorithm}:") and claimed != str(content.digest):
-            raise Corrupt(f"{reference.host} stored manifest {content.digest} as {claimed[:140]}")
+        _compare(response, reference.host, content.digest)
 
 
 def delete(transport: Transport, reference: Reference, credentials: Credentials | None) -> None:
@@ -93,6 +92,12 @@ def delete(transport: Transport, reference: Reference, credentials: Credentials 
     scope = f"repository:{reference.repository}:delete"
     with transport.send("DELETE", reference.host, path, credentials=credentials, scope=scope) as response:
         raise_for(response, f"removal of {reference}")
+
+
+def _compare(response: Response, host: str, digest: Digest) -> None:
+    claimed = response.headers.get("Docker-Content-Digest", "").strip()
+    if claimed.startswith(f"{digest.algorithm}:") and claimed != str(digest):
+        raise Corrupt(f"{host} stored {digest} as {claimed[:140]}")
 
 
 def _scope(reference: Reference) -> str:

@@ -288,6 +288,10 @@ class ArchiveTarget:
     def put_manifest(self, _reference: Reference, manifest: Manifest) -> None:
         self._writing.add(manifest.digest, manifest.raw)
 
+    def holds(self, _reference: Reference, _parts: Contents) -> bool:
+        """Never: an archive is written from its beginning to its end."""
+        return False
+
     def tag(self, reference: Reference, parts: Contents) -> None:
         self._writing.name(Named(reference, parts.manifests[-1].descriptor, self._private), parts)
 

@@ -251,11 +251,12 @@ def test_what_vanished_meanwhile_is_noticed_after_tagging_and_healed_by_the_next
     unlucky = CollectedAtTheTag(client.transport)
     unlucky.files = tuple(store.folder.glob(f"data/**/{victim.hex}/data"))
     assert unlucky.files
+    reference = source.add(built, "reg:5000/team/app:2")
     with pytest.raises(ServerFailure, match=f"{victim}.*vanished") as raised:
         copy(reference, source, RegistryTarget(unlucky, store.host))
     assert raised.value.temporary
     copy(reference, source, RegistryTarget(client, store.host))
-    place = Reference.parse(f"{store.host}/reg__5000/team/app:1")
+    place = Reference.parse(f"{store.host}/reg__5000/team/app:2")
     assert client.manifest(place).digest == built.digest
     assert client.manifest(place.with_digest(image("a").digest)).raw == image("a").raw
     assert all(client.has_blob(place, digest) == len(blob) for digest, blob in built.blobs.items())

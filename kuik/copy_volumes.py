@@ -1,0 +1,135 @@
+"""One image to every volume of the registry: each byte leaves the source once, and a volume that fails is named.
+
+The first volume is filled from the source and each of the others from one that has the image by then. A writer that is
+away, as while garbage is collected, is waited for.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+
+from registry.copy import Copied, CopyOptions, Progress, Source, copy
+from registry.digest import Digest
+from registry.errors import RegistryError, Unreachable
+from registry.manifest import Manifest
+from registry.reference import Reference
+from registry.targets import RegistryTarget
+
+PATIENCE = 300.0
+"""Seconds that writers are waited for where no volume has the image."""
+SHORT_PATIENCE = 20.0
+"""Seconds where one has: that volume's keeper fills the others."""
+_LONGEST_PAUSE = 15.0
+
+
+@dataclass(frozen=True)
+class Waits:
+    """How long writers are waited for, in seconds; `pause` sleeps, and is true once the copy is told to stop."""
+
+    none: float = PATIENCE
+    some: float = SHORT_PATIENCE
+    pause: Callable[[float], bool] = field(default=threading.Event().wait)
+    clock: Callable[[], float] = time.monotonic
+
+
+@dataclass(frozen=True, slots=True)
+class Everywhere:
+    """An image that is on at least one volume; `failures` say why it is not on others, by their `host:port`."""
+
+    copied: Copied
+    failures: dict[str, RegistryError]
+
+
+def copy_to_volumes(
+    reference: Reference,
+    source: Source,
+    volumes: Sequence[RegistryTarget],
+    options: CopyOptions,
+    progress: Progress,
+    waits: Waits = Waits(),
+) -> Everywhere:
+    """Bring the image to every volume; raises the first error where it is on none, or where the source fails."""
+    run = _Run(reference, source, options, progress)
+    for volume in volumes:
+        run.fill(volume)
+    pause, since = 1.0, waits.clock()
+    while late := [volume for volume in volumes if isinstance(run.failures.get(volume.host), Unreachable)]:
+        left = (waits.some if run.whole else waits.none) - (waits.clock() - since)
+        if left <= 0 or waits.pause(min(pause, left)):
+            break
+        pause = min(2 * pause, _LONGEST_PAUSE)
+        for volume in late:
+            run.fill(volume)
+    if run.copied is None:
+        raise next(iter(run.failures.values()))
+    return Everywhere(run.copied, run.failures)
+
+
+class _Run:
+    """What is known while the volumes are filled."""
+
+    def __init__(self, reference: Reference, source: Source, options: CopyOptions, progress: Progress) -> None:
+        self.whole: list[RegistryTarget] = []
+        self.failures: dict[str, RegistryError] = {}
+        self.copied: Copied | None = None
+        self._reference = reference
+        self._source = source
+        self._options = options
+        self._progress = progress
+
+    def fill(self, volume: RegistryTarget) -> None:
+        """Copy to one volume; raises what the source says where no volume has the image."""
+        for place in (*(one.stored for one in self.whole if one is not volume), self._source):
+            reader = _Watched(place)
+            try:
+                copied = copy(self._reference, reader, volume, self._options, self._progress)
+            except RegistryError as error:
+                if reader.failed is error and place is not self._source:
+                    continue  # it went away: the others have the image too
+                if reader.failed is error and self.copied is None:
+                    raise
+                self.failures[volume.host] = error
+            else:
+                self.failures.pop(volume.host, None)
+                self.whole.append(volume)
+                self.copied = self.copied or copied
+            return
+
+
+class _Watched:
+    """A source that remembers what failed at it: other errors of a copy are the target's."""
+
+    def __init__(self, source: Source) -> None:
+        self.failed: RegistryError | None = None
+        self._source = source
+
+    def manifest(self, reference: Reference) -> Manifest:
+        with self._watch():
+            return self._source.manifest(reference)
+
+    @contextmanager
+    def open_blob(self, reference: Reference, digest: Digest, start: int = 0) -> Iterator[Iterable[bytes]]:
+        with self._watch():
+            opened: AbstractContextManager[Iterable[bytes]] = self._source.open_blob(reference, digest, start)
+        with opened as pieces:
+            yield self._pieces(pieces)
+
+    def _pieces(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        with self._watch():
+            iterator = iter(pieces)
+        while True:
+            with self._watch():
+                piece = next(iterator, None)
+            if piece is None:
+                return
+            yield piece
+
+    @contextmanager
+    def _watch(self) -> Iterator[None]:
+        try:
+            yield
+        except RegistryError as error:
+            self.failed = self.failed or error
+            raise
