@@ -110,11 +110,10 @@ class _Run:
             leaving = bool(metadata(one).get("deletionTimestamp"))
             progress = progress_of(one)
             current = progress is not None and progress.work == self.work and progress.at < len(self.images.found)
-            if leaving:
+            if leaving or progress is None or not current or self._is_over(node, progress):
+                # Until it is gone, its place is taken.
                 self.leaving.add(node.name)
                 self.busy += not node.wait
-            elif progress is None or not current or self._is_over(node, progress):
-                continue
             elif node.name not in self.active:
                 self._follow(node, one, progress)
 

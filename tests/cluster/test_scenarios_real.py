@@ -11,6 +11,7 @@ from tests.scenarios.real import Real
 from tests.scenarios.test_cache import *  # noqa: F403 - the same scenarios, with the fixture below
 from tests.scenarios.test_doubt import FAULTS, doubt, life
 from tests.scenarios.test_images import *  # noqa: F403
+from tests.scenarios.test_prefetch import *  # noqa: F403
 from tests.scenarios.test_refresh import *  # noqa: F403
 
 pytestmark = pytest.mark.timeout(300)

@@ -84,6 +84,10 @@ class Cluster(ABC):
         """Place a pod on a node, as the scheduler does."""
 
     @abstractmethod
+    def beat(self, node: str) -> None:
+        """Have a node's kubelet say from now on that it lives, where anybody listens."""
+
+    @abstractmethod
     def vanish(self, pod: Object) -> None:
         """Let a pod that was deleted be gone, as kubelet does when it has ended."""
 

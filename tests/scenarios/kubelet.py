@@ -52,6 +52,7 @@ class Kubelets:
         for one in nodes:
             self.scene.apply(one)
             self.ready(one)
+            self.scene.beat(one["metadata"]["name"])
 
     def ready(self, one: Object, status: str = "True") -> None:
         now = format_time(self.scene.hooks.clock.now())

@@ -198,6 +198,9 @@ class Memory(Looped):
     def bind(self, pod: Object, node: str) -> None:
         self.change(pod, {"spec": {"nodeName": node}})
 
+    def beat(self, node: str) -> None:
+        """Nobody listens here."""
+
     def vanish(self, pod: Object) -> None:
         """Deleted pods are gone here at once."""
 

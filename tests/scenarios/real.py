@@ -49,7 +49,7 @@ class Real(OnApiServer):
 
     def begin(self) -> None:
         """As if nothing had been before: for a scenario of its own on the same API server."""
-        self.namespaces = set()
+        self.namespaces, self.beating = set(), set()
         self.hooks.begin()
 
     def call(self, url: str) -> None:

@@ -1,6 +1,7 @@
 """Scenarios on a real API server: what people and other programs do there, and the product's own loop over it."""
 
 import json
+import threading
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +13,7 @@ from kube.paths import KINDS
 from kube.types import Object
 from kuik.driver.objects import Store, owner_uids
 from kuik.driver.remote import Remote
+from tests.cluster.rig.api import MERGE
 from tests.cluster.rig.control_plane import ControlPlane
 from tests.rig.processes import wait_until
 from tests.scenarios.cluster import JOBS, OURS, Cluster
@@ -28,6 +30,8 @@ class OnApiServer(Cluster):
 
     plane: ControlPlane
     namespaces: set[str]
+    beating: set[str]
+    """The nodes whose kubelets say that they live."""
 
     def apply(self, *objects: Object) -> None:
         self.namespaces |= {obj["metadata"]["name"] for obj in objects if obj["kind"] == "Namespace"}
@@ -55,6 +59,29 @@ class OnApiServer(Cluster):
         binding = {"apiVersion": "v1", "kind": "Binding", "metadata": meta, "target": target}
         self.plane.api.request("POST", f"{self.plane.api.path(pod)}/binding", binding)
 
+    def beat(self, node: str) -> None:
+        first = not self.beating
+        self.beating.add(node)
+        if first:
+            threading.Thread(target=self._beat, args=(self.beating,), daemon=True).start()
+
+    def _beat(self, nodes: set[str]) -> None:
+        """Renew the nodes' leases until `clear` forgets them: the node controller gives silent nodes 4 seconds."""
+        leases = "apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+        while nodes:
+            for name in sorted(nodes):
+                spec = {"holderIdentity": name, "leaseDurationSeconds": 40}
+                spec["renewTime"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+                lease = {
+                    "apiVersion": "coordination.k8s.io/v1",
+                    "kind": "Lease",
+                    "metadata": {"name": name},
+                    "spec": spec,
+                }
+                if self.plane.api.raw("PATCH", f"{leases}/{name}", {"spec": spec}, MERGE)[0] == 404:
+                    self.plane.api.raw("POST", leases, lease)
+            time.sleep(1)
+
     def vanish(self, pod: Object) -> None:
         self.plane.api.raw("DELETE", self.plane.api.path(pod), {"gracePeriodSeconds": 0})
 
@@ -68,6 +95,7 @@ class OnApiServer(Cluster):
     def clear(self) -> None:
         """Take away what a scenario has left, until all of it is gone."""
         self.hooks.fault = None
+        self.beating.clear()
         self.plane.kubectl("delete", "imagecaches,clustercachepolicies", "--all", "--wait=false")
         for namespace in sorted(self.namespaces | {JOBS}):  # which stay: it takes an API server long to be rid of one
             self.plane.kubectl("delete", _WORKLOADS, "--all", "-n", namespace, "--grace-period=0", "--wait=false")
@@ -140,7 +168,7 @@ class Loop(OnApiServer, Looped):
 
     def begin(self) -> None:
         """As if nothing had been before: for a scenario of its own on the same API server."""
-        self.namespaces = set()
+        self.namespaces, self.beating = set(), set()
         self.hooks.begin()
         self.cut = self._api.cut = Cut()
         self.start()
