@@ -6,6 +6,7 @@ import signal
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
@@ -15,19 +16,22 @@ import click
 from hooks import telemetry
 from kube.client import Api, KubernetesError
 from kuik import __version__
-from kuik.keeper.check import findings, host_of
+from kuik.keeper.check import READERS_TOKEN, findings, host_of
 from kuik.keeper.cluster import Cluster
 from kuik.keeper.distribution import folder_of
 from kuik.keeper.first_look import first_look
+from kuik.keeper.healing import Siblings
 from kuik.keeper.keeper import SETTLES, Keeper
 from kuik.keeper.memory import Memory
 from kuik.keeper.metrics import KeeperTelemetry
 from kuik.keeper.report import key_of
 from kuik.keeper.tally import Tally
+from kuik.keeper.truth import LOOK_EVERY, Truth
 from kuik.keeper.volume import Volume
 from kuik.keeper.writer import Writer
+from registry.client import Client
 from registry.credentials import InvalidDockerConfig
-from registry.own_registry import own_credentials
+from registry.own_registry import TOKEN, own_credentials
 from registry.proxied import DEFAULT_PROXY
 from registry.transport import Transport, host_settings
 from telemetry.address import TelemetryAddress
@@ -46,6 +50,7 @@ Example:
 )
 @click.option("--url", required=True, help="Where the writer answers.")
 @click.option("--reader", multiple=True, metavar="URL", help="Where node proxies read; repeatable.")
+@click.option("--sibling", "siblings", multiple=True, metavar="URL", help="Where another volume is read; repeatable.")
 @click.option("--volume", default=socket.gethostname, show_default="the host's name", help="What the volume is called.")
 @click.option(
     "--state",
@@ -55,17 +60,20 @@ Example:
 @click.option("--kubeconfig", type=click.Path(dir_okay=False), help="How to reach the cluster from outside of it.")
 @click.option("--proxy", default=DEFAULT_PROXY, show_default=True, metavar="HOST:PORT", help="The proxies' name.")
 @click.option("--settles", type=float, default=SETTLES, hidden=True, help="Seconds that garbage waits for more.")
+@click.option("--look-every", type=float, default=LOOK_EVERY, hidden=True, help="Seconds between looks at an image.")
 @telemetry.option("127.0.0.1:7443")
 @click.argument("command", nargs=-1, required=True)
 @click.version_option(__version__)
 def main(
     url: str,
     reader: tuple[str, ...],
+    siblings: tuple[str, ...],
     volume: str,
     state: Path | None,
     kubeconfig: str | None,
     proxy: str,
     settles: float,
+    look_every: float,
     address: TelemetryAddress | None,
     command: tuple[str, ...],
 ) -> None:
@@ -77,7 +85,7 @@ def main(
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        for one in (url, *reader):
+        for one in (url, *reader, *siblings):
             host_of(one)
         key_of(volume)
         findings(url, reader, os.environ)
@@ -92,6 +100,10 @@ def main(
     keeper = Keeper(volume, cluster, volume_at(url, folder), _memory(state, folder), writer) if cluster else None
     if keeper:
         keeper.tally, keeper.settles, keeper.ends = tally, settles, _beating(ends, told)
+        others = Siblings(_reading(siblings), [host_of(one) for one in siblings])
+        truth = Truth(volume, keeper.cluster, keeper.volume, keeper.memory, others, tally, ends, time.monotonic)
+        truth.look_every = look_every
+        truth.start()
     try:
         writer.start()
         threading.Thread(target=first_look, args=(url, reader, writer), daemon=True, name="check").start()
@@ -103,6 +115,16 @@ def main(
         cluster.stop()
     log.info("the writer ended with %d", status)
     raise SystemExit(status if status >= 0 else 128 - status)
+
+
+def _reading(urls: Sequence[str]) -> Client:
+    """A client for other volumes' readers."""
+    token = os.environ.get(READERS_TOKEN) or os.environ.get(TOKEN, "")
+    shown = {host_of(one): own_credentials(host_of(one), {**os.environ, TOKEN: token}) for one in urls}
+    transport = Transport(
+        host_settings([host_of(one) for one in urls if one.startswith("http://")]), user_agent=f"kuik/{__version__}"
+    )
+    return Client(transport, lambda reference: [found] if (found := shown.get(reference.host)) else [])
 
 
 def _memory(state: Path | None, folder: Path | None) -> Memory:

@@ -8,10 +8,12 @@ from datetime import datetime
 from pathlib import Path
 
 from kube.types import format_time, parse_time
+from kuik.keeper.hashes import Hashes
 from kuik.keeper.history import History
 from registry.durable import locked, make_folder, storing, write_whole
 
 _LOCK, _HISTORY, _COLLECTED, _GARBAGE = "keeper.lock", "sweeps.json", "collected-at", "garbage"
+_HASHES = "hashes.json"
 
 
 class Memory:
@@ -42,6 +44,14 @@ class Memory:
     def keep(self, history: History) -> None:
         """Remember these sweeps; raises RegistryError where the volume takes nothing."""
         self._write(_HISTORY, history.text())
+
+    def hashes(self) -> Hashes:
+        """When each blob was last proven."""
+        return Hashes.read(_read(self._folder / _HASHES))
+
+    def keep_hashes(self, hashes: Hashes) -> None:
+        """Remember these proofs; raises RegistryError where the volume takes nothing."""
+        self._write(_HASHES, hashes.text())
 
     def collected_at(self) -> datetime | None:
         """When garbage was last collected."""

@@ -42,6 +42,12 @@ class KeeperMetrics(Collector):
             "Seconds for which collections kept copies waiting.",
             tally.writer_away_seconds,
         )
+        yield CounterMetricFamily("kuik_keeper_hashed_bytes", "Bytes hashed again.", tally.hashed_bytes)
+        found = CounterMetricFamily("kuik_keeper_found_images", "Images found not to be whole.", labels=["state"])
+        found.add_metric(["Damaged"], tally.damaged_images)
+        found.add_metric(["Missing"], tally.missing_images)
+        yield found
+        yield CounterMetricFamily("kuik_keeper_healed_images", "Images made whole without upstream.", tally.healed)
         yield CounterMetricFamily("kuik_keeper_failed_rounds", "Rounds that could not be done.", tally.failed_rounds)
 
 

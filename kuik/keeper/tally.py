@@ -16,6 +16,19 @@ class Tally:
     freed_bytes: int = 0
     writer_away_seconds: float = 0.0
     failed_rounds: int = 0
+    hashed_bytes: int = 0
+    damaged_images: int = 0
+    missing_images: int = 0
+    healed: int = 0
+
+    def hashed(self, size: int) -> None:
+        """So many bytes were compared with their digest."""
+        self.hashed_bytes += size
+
+    def found(self, *, damaged: bool) -> None:
+        """An image was not whole."""
+        self.damaged_images += damaged
+        self.missing_images += not damaged
 
     def removed(self, tags: int) -> None:
         """Tags went."""

@@ -89,6 +89,11 @@ class Volume:
         return Room(used, capacity, free)
 
 
+def file_of(folder: Path, digest: Digest) -> Path:
+    """Where distribution keeps a blob's bytes in a folder."""
+    return folder / BLOBS / digest.algorithm / digest.hex[:2] / digest.hex / "data"
+
+
 def size_of(folder: Path) -> int:
     """Bytes that the files below a folder take up; what goes meanwhile counts nothing."""
     total, waiting = 0, [str(folder)]

@@ -21,7 +21,7 @@ from kuik.keeper.distribution import USER, Filesystem
 from registry.client import Client
 from registry.credentials import Credentials
 from registry.digest import Digest
-from registry.errors import NotFound, RegistryError
+from registry.errors import Corrupt, NotFound, RegistryError, ServerFailure
 from registry.manifest import Descriptor, Manifest, parse_manifest
 from registry.reference import Reference
 from registry.transport import Transport, host_settings
@@ -51,12 +51,14 @@ class Scene:
     images: list[str] = field(default_factory=list)
     keeper: "subprocess.Popen[bytes] | None" = None
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         config = self.folder / "writer.yaml"
         config.write_text(distribution.text(self.writer.document))
         environment = {**os.environ, **distribution.environment("rig"), "KUIK_REGISTRY_TOKEN": WRITERS_TOKEN}
+        environment["KUIK_READER_TOKEN"] = READERS_TOKEN
         command = [sys.executable, "-m", "kuik.keeper", "--url", self.writer.url, "--volume", VOLUME]
         command += ["--kubeconfig", str(account(self.plane, "kuik-keeper")), "--settles", "1", "--telemetry", "none"]
+        command += options
         with (self.folder / "keeper.log").open("ab") as log:
             run = [*command, "--", program("registry"), "serve", str(config)]
             self.keeper = subprocess.Popen(run, stdout=log, stderr=log, env=environment)
@@ -121,8 +123,9 @@ class Scene:
             ):
                 for blob in child.blobs:
                     with client.open_blob(place, blob.digest) as stream:
-                        assert Digest.of(b"".join(stream)) == blob.digest
-        except NotFound:
+                        if Digest.of(b"".join(stream)) != blob.digest:
+                            return False
+        except (NotFound, Corrupt, ServerFailure):
             return False
         return root.digest == manifest.digest
 

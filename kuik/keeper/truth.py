@@ -1,0 +1,227 @@
+"""Whether each image is on this volume, byte for byte: looked at, hashed, said, and healed from the other volumes."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from hooks.removal import leaves
+from hooks.volumes import DAMAGED, HEALING, MISSING, REMOVED, WHOLE, Replica, reports
+from kube.client import KubernetesError
+from kube.types import Object, format_time, metadata, parse_time, part
+from kuik.keeper.cluster import Cluster
+from kuik.keeper.hashes import Hashes
+from kuik.keeper.hashing import Pace, wrong
+from kuik.keeper.healing import Siblings, fill, mend, tag
+from kuik.keeper.memory import Memory
+from kuik.keeper.report import image_report, key_of
+from kuik.keeper.tally import Tally
+from kuik.keeper.terms import Terms
+from kuik.keeper.volume import Volume
+from kuik.keeper.whole import Look, Subject, look
+from registry.errors import NotFound, RegistryError, Unreachable
+from registry.manifest import Descriptor
+
+_log = logging.getLogger("kuik.keeper")
+
+LOOK_EVERY = 600.0
+"""Seconds between two looks at an image that was whole; others are looked at more often."""
+AGAIN = 30.0
+_REST = 1.0
+_KEPT_EVERY = 60.0
+_MOST_MENDED = 1000
+"""Parts of one image that are healed one after another."""
+RATE = 50 << 20
+"""Bytes a second that are hashed at most."""
+
+
+@dataclass
+class Truth:
+    """The one thread that looks after the bytes of a volume. `round` does what is due; `run` does so until it ends.
+
+    `now` is the clock that moments are told by, `monotonic` the one that waits are measured by.
+    """
+
+    name: str
+    cluster: Cluster
+    volume: Volume
+    memory: Memory
+    siblings: Siblings
+    tally: Tally
+    ends: threading.Event
+    monotonic: Callable[[], float]
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    pace: Pace = field(default_factory=lambda: Pace(RATE))
+    look_every: float = LOOK_EVERY
+    _next: dict[str, tuple[float, str]] = field(default_factory=dict)
+    _odd: dict[str, str] = field(default_factory=dict)
+    _said: dict[str, Replica] = field(default_factory=dict)
+    _hashes: Hashes | None = None
+    _kept: float = 0.0
+
+    def start(self) -> None:
+        """Begin, in a thread of its own."""
+        threading.Thread(target=self.run, daemon=True, name="truth").start()
+
+    def run(self) -> None:
+        """Round after round until the process ends."""
+        while not self.ends.wait(_REST):
+            if self.cluster.synced:
+                self.round()
+
+    def round(self) -> None:
+        """Look at every image whose turn it is, those that pods need first."""
+        images = sorted(self.cluster.images(), key=_need)
+        verify_every = Terms.read(self.cluster.cache()).verify_every
+        for image in images:
+            if self.ends.is_set():
+                return
+            subject = Subject.read(image)
+            if subject is None or leaves(image) or not self._is_due(subject):
+                continue
+            try:
+                self._see(image, subject, verify_every)
+            except (RegistryError, KubernetesError) as error:
+                self._later(subject, AGAIN)
+                _log.info("%s is looked at again later: %s", subject.name, error)
+                if isinstance(error, Unreachable):  # the writer is away, for all of them
+                    break
+        self._remember(images)
+
+    def _is_due(self, subject: Subject) -> bool:
+        at, digest = self._next.get(subject.uid, (0.0, ""))
+        return digest != str(subject.digest) or self.monotonic() >= at
+
+    def _later(self, subject: Subject, seconds: float) -> None:
+        self._next[subject.uid] = (self.monotonic() + seconds, str(subject.digest))
+
+    def _see(self, image: Object, subject: Subject, verify_every: float) -> None:
+        found = self._look(subject, verify_every)
+        if found.state != WHOLE and _was_removed(reports(image).get(self.name), subject):
+            self._later(subject, self.look_every)
+            return
+        if found.otherwise and not self._seen_before(subject, found):
+            self._later(subject, AGAIN)  # a copy moves a tag before the status says so
+            return
+        for _ in range(_MOST_MENDED):
+            if found.state == WHOLE or not self._healed(subject, found):
+                break
+            before, found = found, self._look(subject, verify_every)
+            if found == before:  # what was done was of no use
+                break
+            self.tally.healed += found.state == WHOLE
+        self._later(subject, self.look_every if found.state == WHOLE else AGAIN)
+        self._say(image, subject, found, verify_every)
+
+    def _seen_before(self, subject: Subject, found: Look) -> bool:
+        seen, self._odd[subject.uid] = self._odd.get(subject.uid), found.message
+        return seen == found.message
+
+    def _look(self, subject: Subject, verify_every: float) -> Look:
+        found = look(self.volume.client, self.volume.host, subject, self.volume.folder)
+        return self._hashed(subject, found, verify_every) if found.state == WHOLE else found
+
+    def _hashed(self, subject: Subject, found: Look, verify_every: float) -> Look:
+        """The same, or Damaged where bytes that are due to be hashed again are wrong."""
+        hashes, now = self._known(), self.now()
+        for one in found.parts:
+            since = hashes.since(one.digest, now)
+            if one.urls or (since and now - since < timedelta(seconds=verify_every) / 2):
+                continue
+            try:
+                problem = wrong(one, subject.at(self.volume.host), self.volume.client, self.volume.folder, self.pace)
+            except NotFound as error:
+                return Look(MISSING, str(error), found.parts)
+            self.tally.hashed(one.size)
+            if problem:
+                hashes.forget(one.digest)
+                return Look(DAMAGED, problem, (one,))
+            hashes.proven(one.digest, now)
+        return found
+
+    def _healed(self, subject: Subject, found: Look) -> bool:
+        """Do what can be done about it without asking upstream; whether that was something."""
+        _log.warning("%s on %s: %s", subject.name, self.name, found.message)
+        self.tally.found(damaged=found.state == DAMAGED)
+        if self.siblings.hosts and not found.untagged:
+            self._write(subject, Look(HEALING, found.message))
+        why = self._mended(subject, found)
+        if why:
+            _log.warning("%s on %s is not healed: %s", subject.name, self.name, why)
+        return not why
+
+    def _mended(self, subject: Subject, found: Look) -> str:
+        """Heal it; why that could not be done, empty where it was."""
+        if found.untagged:
+            tag(subject, self.volume.client, self.volume.host)
+            return ""
+        if found.state == DAMAGED and found.parts:
+            if self.volume.folder is None:
+                return f"take {found.parts[0].digest} out of the object storage by hand, and it is copied anew"
+            return self._replaced(subject, found.parts[0])
+        why = fill(subject, self.siblings, self.volume.client, self.volume.host)
+        if not why:
+            tag(subject, self.volume.client, self.volume.host)
+        return why
+
+    def _replaced(self, subject: Subject, bad: Descriptor) -> str:
+        assert self.volume.folder is not None  # noqa: S101 - asked before
+        return mend(self.volume.folder, bad, subject, self.siblings)
+
+    def _say(self, image: Object, subject: Subject, found: Look, verify_every: float) -> None:
+        """Say how it stands, where that is news: another state, or a proof that is much younger."""
+        before = self._said.get(subject.uid) or reports(image).get(self.name)
+        since = self._known().oldest(found.parts, self.now()) if found.state == WHOLE else None
+        if not _is_news(before, subject, found, since, verify_every):
+            return
+        self._write(subject, found, format_time(since) if since else "")
+
+    def _write(self, subject: Subject, found: Look, verified: str = "") -> None:
+        text = image_report(str(subject.digest), found.state, self.now(), message=found.message, verified=verified)
+        self.cluster.annotate_image(subject.name, {key_of(self.name): text})
+        self._said[subject.uid] = Replica(
+            self.name, found.state, str(subject.digest), verified=verified, message=found.message[:512]
+        )
+
+    def _known(self) -> Hashes:
+        if self._hashes is None:
+            self._hashes = self.memory.hashes()
+        return self._hashes
+
+    def _remember(self, images: Iterable[Object]) -> None:
+        """Keep the proofs on the volume, and forget images that are gone."""
+        here = {str(metadata(image).get("uid")) for image in images}
+        for kept in (self._next, self._odd, self._said):
+            for uid in kept.keys() - here:
+                kept.pop(uid, None)
+        known = self._known()
+        if known.changed and self.monotonic() - self._kept >= _KEPT_EVERY:
+            self._kept, known.changed = self.monotonic(), False
+            try:
+                self.memory.keep_hashes(known)
+            except RegistryError as error:
+                _log.warning("%s", error)
+
+
+def _need(image: Object) -> tuple[bool, bool, str]:
+    """Images that pods wait for come first, then those in use."""
+    spec = part(image, "spec")
+    return (spec.get("waiting") is not True, not spec.get("users"), str(metadata(image).get("name")))
+
+
+def _was_removed(before: Replica | None, subject: Subject) -> bool:
+    return before is not None and before.state == REMOVED and before.digest == str(subject.digest)
+
+
+def _is_news(
+    before: Replica | None, subject: Subject, found: Look, since: datetime | None, verify_every: float
+) -> bool:
+    if before is None or before.digest != str(subject.digest) or before.state != found.state:
+        return True
+    if found.state != WHOLE:
+        return before.message != found.message[:512]
+    if since is None:
+        return False
+    earlier = parse_time(before.verified)
+    return earlier is None or since - earlier > timedelta(seconds=verify_every) / 4

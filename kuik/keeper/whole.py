@@ -1,0 +1,139 @@
+"""Whether a registry has all of an image: its tag, every manifest of the wanted platforms, and every blob of those."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hooks.volumes import DAMAGED, MISSING, WHOLE
+from kube.types import Object, metadata, part, texts
+from kuik.keeper.kept import PRIVATE
+from kuik.keeper.volume import file_of
+from registry.client import Client
+from registry.contents import Contents, contents
+from registry.digest import Digest, InvalidDigest
+from registry.errors import Corrupt, NoPlatform, NotFound, Unsupported
+from registry.manifest import MAX_MANIFEST, OCI_INDEX, Descriptor, Manifest, Platform
+from registry.proxied import inside
+from registry.reference import InvalidReference, Reference
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A CachedImage to look at: its name and uid, the image, and what its status says is cached."""
+
+    name: str
+    uid: str
+    image: Reference
+    digest: Digest
+    platforms: frozenset[Platform]
+    private: bool
+
+    @classmethod
+    def read(cls, image: Object) -> "Subject | None":
+        """From a CachedImage; None where nothing is cached yet, or a copy is under way that may change it."""
+        status = part(image, "status")
+        if status.get("copy") == "Running":
+            return None
+        try:
+            reference = Reference.parse(str(part(image, "spec").get("image")))
+            digest = Digest.parse(str(status.get("digest")))
+            platforms = frozenset(Platform.parse(text) for text in texts(status, "requestedPlatforms"))
+        except (InvalidReference, InvalidDigest, ValueError):
+            return None
+        meta = metadata(image)
+        name, uid = str(meta.get("name")), str(meta.get("uid"))
+        return cls(name, uid, reference, digest, platforms, status.get("copiedAs") == PRIVATE)
+
+    def at(self, host: str) -> Reference:
+        """Its place in the registry at `host`; raises InvalidReference where there is none."""
+        return inside(self.image, host, private=self.private)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was found: Whole, Missing or Damaged, with a sentence. `parts` are all digests with their sizes in bytes, as
+    far as they are known; `untagged` where only the tag is missing or names something else."""
+
+    state: str
+    message: str = ""
+    parts: tuple[Descriptor, ...] = ()
+    untagged: bool = False
+    otherwise: bool = False
+
+
+def look(client: Client, host: str, subject: Subject, folder: Path | None = None) -> Look:
+    """See whether all of it is there, without reading blobs; manifests are compared with their digests, in `folder` too
+    where that is the registry's. Raises RegistryError where that cannot be told."""
+    place = subject.at(host)
+    try:
+        found = _contents(client, place, subject, folder)
+    except NotFound as error:
+        return Look(MISSING, str(error))
+    except _Wrong as wrong:
+        return Look(DAMAGED, f"the bytes stored as manifest {wrong.part.digest} are others", (wrong.part,))
+    parts = (*(manifest.descriptor for manifest in found.manifests), *found.blobs)
+    if found.absent:
+        return Look(MISSING, f"manifest {found.absent[0]} is not there", parts)
+    for bad in _blobs(client, place, found, parts):
+        return bad
+    return _tagged(client, place, subject, parts)
+
+
+class _Wrong(Exception):
+    """A stored manifest is not what its digest says."""
+
+    def __init__(self, part: Descriptor) -> None:
+        super().__init__(str(part.digest))
+        self.part = part
+
+
+def _contents(client: Client, place: Reference, subject: Subject, folder: Path | None) -> Contents:
+    def load(child: Descriptor) -> Manifest | None:
+        if folder is not None and _differs(file_of(folder, child.digest), child.digest):
+            raise _Wrong(child)  # the registry may fail at it in any way, or give it as it is
+        try:
+            return client.manifest(place.with_digest(child.digest))
+        except NotFound:
+            return None
+        except Corrupt as error:
+            raise _Wrong(child) from error
+
+    root = load(Descriptor(OCI_INDEX, subject.digest, 0))
+    if root is None:
+        raise NotFound(f"manifest {subject.digest} is not there")
+    try:
+        return contents(root, subject.platforms, load)
+    except (NoPlatform, Unsupported):
+        return contents(root, frozenset(), lambda _child: None)
+
+
+def _differs(path: Path, digest: Digest) -> bool:
+    """Whether there is a file with other bytes, or with bytes that nobody can read."""
+    try:
+        with path.open("rb") as file:
+            return Digest.of(file.read(MAX_MANIFEST + 1), digest.algorithm) != digest
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
+def _blobs(client: Client, place: Reference, found: Contents, parts: tuple[Descriptor, ...]) -> Iterator[Look]:
+    for blob in found.blobs:
+        size = client.has_blob(place, blob.digest)
+        if size is None and not blob.urls:  # what its vendor alone may give is kept by nobody
+            yield Look(MISSING, f"blob {blob.digest} is not there", parts)
+        elif size is not None and size != blob.size:
+            yield Look(DAMAGED, f"blob {blob.digest} has {size} of {blob.size} bytes", (blob,))
+
+
+def _tagged(client: Client, place: Reference, subject: Subject, parts: tuple[Descriptor, ...]) -> Look:
+    """How an image of which all parts are there stands: its tag is all that is left to look at."""
+    named = subject.image.anchor
+    try:
+        digest = client.head(Reference(place.host, place.repository, named)).digest
+    except NotFound:
+        return Look(MISSING, f"nothing has the tag {named}", parts, untagged=True)
+    if digest != subject.digest:
+        return Look(MISSING, f"the tag {named} names {digest}", parts, untagged=True, otherwise=True)
+    return Look(WHOLE, "", parts)
