@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
+from hooks.containers import ORIGINALS
+from hooks.facts import Settings
+from hooks.webhook import ON, configuration
 from tests.cluster.rig.api import Object
 from tests.cluster.rig.control_plane import ControlPlane
 from tests.cluster.rig.helm import CHART, NAMESPACE, JobRunner, helm, metacontrollers_kinds, rendered, run
+from tests.cluster.rig.workloads import pod
 from tests.rig.processes import wait_until
 
 EVERYTHING: dict[str, Any] = {
@@ -230,3 +234,38 @@ def _newer(folder: Path) -> Path:
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_text(file.read_text().replace("version: 0.1.0", "version: 0.2.0"))
     return said
+
+
+def test_uninstalling_waits_for_the_last_pod_that_needs_the_proxies_and_leaves_nothing_in_the_way(
+    release: ControlPlane, hooks: JobRunner
+) -> None:
+    helm(release, "upgrade", "kuik", str(CHART), "-n", NAMESPACE, "--set", "uninstall.timeoutSeconds=1")
+    release.kubectl("apply", "-f", "-", stdin=json.dumps(configuration(ON, "", Settings())))
+    needs = pod("default", "needs", "localhost:7439/docker.io/library/nginx:1.27", nodeName="no-node")
+    needs["metadata"]["annotations"] = {ORIGINALS: json.dumps({"c0": "nginx:1.27"})}
+    release.kubectl("create", "-f", "-", stdin=json.dumps(needs))
+    state = {"name": "c0", "state": {"running": {}}, "ready": True, "restartCount": 0, "image": "x", "imageID": ""}
+    release.api.patch(
+        {**needs, "kind": "Pod"}, {"status": {"phase": "Running", "containerStatuses": [state]}}, "status"
+    )
+    refused = run(release, "uninstall", "kuik", "-n", NAMESPACE, "--timeout", "100s")
+    assert refused.returncode != 0
+    assert "default/needs" in hooks.outputs[-1]
+    there = release.kubectl("get", "daemonset,statefulset,mutatingwebhookconfiguration", "-n", NAMESPACE, "-o", "name")
+    assert "daemonset.apps/kuik-proxy" in there
+    assert "statefulset.apps/kuik-registry" in there
+    assert "mutatingwebhookconfiguration" not in there
+    release.kubectl("delete", "pod", "needs", "--force", "--grace-period=0")
+    helm(release, "uninstall", "kuik", "-n", NAMESPACE, "--timeout", "100s")
+    assert "403" not in "".join(hooks.outputs)
+    kinds = (
+        "all,configmap,clusterrole,clusterrolebinding,role,rolebinding,priorityclass,pdb,mutatingwebhookconfiguration"
+    )
+    kinds += ",compositecontroller,decoratorcontroller,imagecache,imageinventory"
+
+    def left() -> list[str]:
+        named = release.kubectl("get", kinds, "-n", NAMESPACE, "-o", "name").split()
+        return [one for one in named if "kuik" in one or "image" in one]
+
+    wait_until(lambda: not left(), f"nothing is left: {left()}", 60)
+    assert "imagecaches.kuik.dev" in release.kubectl("get", "crd", "-o", "name")

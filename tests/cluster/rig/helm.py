@@ -68,7 +68,8 @@ def metacontrollers_kinds(plane: ControlPlane) -> None:
         }
         name = f"{plural}.metacontroller.k8s.io"
         definition = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
-        plane.kubectl("apply", "-f", "-", stdin=json.dumps({**definition, "metadata": {"name": name}, "spec": spec}))
+        meta = {"name": name, "annotations": {"api-approved.kubernetes.io": "unapproved, it stands for the real one"}}
+        plane.kubectl("apply", "-f", "-", stdin=json.dumps({**definition, "metadata": meta, "spec": spec}))
         plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{name}")
 
 
@@ -85,7 +86,7 @@ class JobRunner(threading.Thread):
 
     def run(self) -> None:
         while not self._ended.wait(_PAUSE):
-            for pod in self._plane.api.list("Pod", "app.kubernetes.io/component=crds"):
+            for pod in self._plane.api.list("Pod", "app.kubernetes.io/component%20in%20(crds,uninstall)"):
                 if pod["metadata"]["uid"] not in self._done:
                     self._done.add(pod["metadata"]["uid"])
                     self._start(pod)
