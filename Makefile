@@ -8,7 +8,7 @@ NAMESPACES ?= 200
 PODS ?= 3000
 IMAGES ?= 600
 
-.PHONY: help demo run test test-cluster test-dataplane e2e faults chaos scale check bench format chart clean
+.PHONY: help demo run test test-cluster test-dataplane e2e faults chaos scale check bench format chart clean docs
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -59,6 +59,9 @@ bench: .venv/.dev ## speed and memory beside other programs, in one run
 
 chart: .venv/.dev ## bring the chart's copies, schema and table of values up to date with their sources
 	$(BIN)/python scripts/chart.py
+
+docs: .venv/.dev ## write the references in docs/ from their sources
+	$(BIN)/python scripts/reference.py
 
 format: .venv/.dev ## let ruff tidy the code
 	$(BIN)/ruff check --fix .
