@@ -4,6 +4,7 @@ import click
 
 from kuik import __version__
 from kuik.commands.cache import cache
+from kuik.commands.check import check
 from kuik.commands.completion import completion
 from kuik.commands.demo import demo
 from kuik.commands.doctor import doctor
@@ -27,7 +28,7 @@ def main() -> None:
     """
 
 
-for command in (run, cache, report_, policy, pods, doctor, registry, demo, completion):
+for command in (run, cache, report_, check, policy, pods, doctor, registry, demo, completion):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def outcome(objects: Iterable[Object], settings: Settings | None = None) -> Outc
         store.put(
             defaulted({"apiVersion": API_VERSION, "kind": IMAGE_CACHE, "metadata": {"name": "default"}, "spec": {}})
         )
-    stages = [one for one in load() if one.stage != "cachedimage"]
+    stages = [one for one in load() if one.stage in ("inventory", "imagecache")]
     try:
         Driver(store, stages, LocalHooks(settings), _now).settle()
     except SyncsFailed as error:

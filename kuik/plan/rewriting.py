@@ -1,13 +1,13 @@
 """What admission would make of each workload's containers, were their pods made now."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hooks.containers import FIELDS, is_proxy, opted, originals_of, parse, upstream
 from hooks.containers import Obstacle as Why
 from hooks.directory import access_only, proofs
-from hooks.facts import Proof, Settings
+from hooks.facts import Access, Proof, Settings
 from hooks.policy import NamespacePolicies, Policies, left_alone
 from hooks.resources import CLUSTER_POLICY, POD, POLICY, SERVICE_ACCOUNT
 from hooks.rewrite import Rules, everything_public, plan
@@ -17,7 +17,7 @@ from kube.types import CACHE_LABEL, MODE_LABEL, Object, entries, labels, metadat
 from kuik.driver.objects import Objects
 from registry.reference import Reference
 
-_KEY = b"what the capability of a plan is made of: it opens nothing"
+KEY = b"what the capability of a plan is made of: it opens nothing"
 _RESOURCES = (POD, SERVICE_ACCOUNT, *TEMPLATES, POLICY)
 
 
@@ -31,20 +31,29 @@ class Container:
     rewritten: bool
     why: str = ""
     message: str = ""
+    platform: str = ""
+    """What the pod's node selector asks for, such as linux/arm64; empty where it asks for none."""
 
 
 def verdicts(
-    store: Objects, cache: Object, images: Sequence[Object], settings: Settings
+    store: Objects,
+    cache: Object,
+    images: Sequence[Object],
+    settings: Settings,
+    access: Callable[[Reference], Access] = everything_public,
+    key: bytes = KEY,
 ) -> Mapping[tuple[str, str, str], Container]:
     """By workload (`namespace/Kind/name`), container and image.
 
-    Images of which nobody has proven yet who may pull them count as public, as admission would find out.
+    `access` is what admission would find out of images of which nobody has proven yet who may pull them;
+    without a `key` no private image is served to anybody.
     """
     known = proofs([one for one in map(access_only, images) if one])
     policies = Policies.read(_all(store, CLUSTER_POLICY), _all(store, POLICY))
     found: dict[tuple[str, str, str], Container] = {}
     for namespace in store.list("v1", "Namespace"):
-        here = _Here(namespace, policies.of(namespace), _not_at_all(cache, namespace, settings), known, settings)
+        never = _not_at_all(cache, namespace, settings)
+        here = _Here(namespace, policies.of(namespace), never, known, settings, access, key)
         name = str(metadata(namespace)["name"])
         related = {
             one.group: {str(metadata(obj)["name"]): obj for obj in store.list(one.api_version, one.kind, name)}
@@ -66,6 +75,8 @@ class _Here:
     never: Why | str | None
     known: Mapping[str, Proof]
     settings: Settings
+    access: Callable[[Reference], Access]
+    key: bytes
 
 
 def _containers(user: str, workload: Workload, here: _Here) -> Iterator[Container]:
@@ -76,18 +87,24 @@ def _containers(user: str, workload: Workload, here: _Here) -> Iterator[Containe
         never = None if said else Why("OptIn", f"the mode is OptIn, and the pod has no label {CACHE_LABEL}: true")
     rules = Rules(
         here.settings,
-        everything_public,
+        here.access,
         here.namespace,
         left_alone(here.policies, pod, workload.kind),
         lambda reference: here.known.get(reference.name),
-        _KEY,
+        here.key,
         never if isinstance(never, Why) else None,
     )
-    decided = plan(pod, rules)
+    decided, platform = plan(pod, rules), _platform(pod)
     for change in decided.changes:
-        yield Container(user, change.container, _canonical(change.before), rewritten=True)
+        yield Container(user, change.container, _canonical(change.before), rewritten=True, platform=platform)
     for left in decided.left:
-        yield Container(user, left.container, _canonical(left.image), False, left.why.rule, left.why.message)
+        yield Container(user, left.container, _canonical(left.image), False, left.why.rule, left.why.message, platform)
+
+
+def _platform(pod: Object) -> str:
+    selector = part(part(pod, "spec"), "nodeSelector")
+    architecture = selector.get("kubernetes.io/arch")
+    return f"{selector.get('kubernetes.io/os', 'linux')}/{architecture}" if isinstance(architecture, str) else ""
 
 
 def _as_written(workload: Workload, proxy: str) -> Object:

@@ -12,6 +12,7 @@ COMMANDS = (
     ("cache", "export"),
     ("cache", "import"),
     ("report",),
+    ("check",),
     ("policy", "plan"),
     ("policy", "why"),
     ("policy", "test"),

@@ -1,0 +1,1 @@
+"""Whether workloads could start with every upstream registry down."""
