@@ -55,6 +55,7 @@ check: .venv/.dev ## ruff, mypy --strict, the import law
 	$(BIN)/lint-imports
 
 bench: .venv/.dev ## speed and memory beside other programs, in one run
+	tests/rig/build registry crane
 	$(BIN)/python -m bench
 
 chart: .venv/.dev ## bring the chart's copies, schema and table of values up to date with their sources

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import click
 from rich.console import Console
 
-from bench import admission, copying, herd, node, stages, warm
+from bench import admission, copies, copying, herd, node, stages, warm
 from bench.clients import WrongAnswer
 from bench.figures import Result
 from bench.measure import CommandFailed
@@ -20,6 +20,7 @@ from bench.setting import Setting
 
 BENCHMARKS: Mapping[str, Callable[[Setting], Result]] = {
     "copy": copying.measure,
+    "copies": copies.measure,
     "herd": herd.measure,
     "warm": warm.measure,
     "node": node.measure,

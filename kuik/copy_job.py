@@ -63,6 +63,7 @@ class Order:
     targets: tuple[str, ...] = ()
     private: bool = False
     plain_http: tuple[str, ...] = ()
+    referrers: bool = False
 
 
 def read_order(arguments: Sequence[str]) -> Order:
@@ -116,6 +117,7 @@ class LogLines:
 @click.option("--target", multiple=True, help="A registry's URL; once for each volume.")
 @click.option("--private", is_flag=True, help="The image is private; without this the copy finds out.")
 @click.option("--plain-http", multiple=True, help="An image's own registry that is asked without TLS; repeatable.")
+@click.option("--referrers", is_flag=True, help="Keep signatures, and whatever else refers to the image, beside it.")
 @click.version_option(__version__)
 def main(**given: Any) -> None:
     """Copy one image from the shield to every volume of the registry, and annotate the Job with the result."""
@@ -161,7 +163,11 @@ def run(order: Order, stop: threading.Event) -> dict[str, Any]:
     try:
         source, private = _source(order, client)
         volumes = [RegistryTarget(client, _host(target), private=private) for target in order.targets]
-        done = copy_to_volumes(order.image, source, volumes, options, LogLines(), Waits(pause=stop.wait))
+        done = copy_to_volumes(
+            order.image, source, volumes, options, LogLines(), Waits(pause=stop.wait), referrers=order.referrers
+        )
+        for note in done.copied.notes:
+            print(note, file=sys.stderr)  # noqa: T201 - the Job's log
     except RegistryError as error:
         return failed(Stopped(_STOPPED) if stop.is_set() else error)
     return {
@@ -240,7 +246,7 @@ def _report(result: str) -> None:
             raise click.ClickException(str(error)) from error
 
 
-def _order(
+def _order(  # noqa: PLR0913 - an order has this many parts
     *,
     image: str,
     platform: Sequence[str],
@@ -248,10 +254,13 @@ def _order(
     target: Sequence[str],
     private: bool,
     plain_http: Sequence[str],
+    referrers: bool,
 ) -> Order:
     try:
         platforms = frozenset(Platform.parse(text) for text in platform)
-        return Order(Reference.parse(image), platforms, tuple(source), tuple(target), private, tuple(plain_http))
+        return Order(
+            Reference.parse(image), platforms, tuple(source), tuple(target), private, tuple(plain_http), referrers
+        )
     except (InvalidReference, ValueError) as error:
         raise click.UsageError(str(error)) from error
 

@@ -8,13 +8,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from registry.attaching import copy_attached
 from registry.copy import Copied, CopyOptions, Progress, Source, copy
 from registry.digest import Digest
-from registry.errors import RegistryError, Unreachable
+from registry.errors import NotFound, RegistryError, Unreachable
 from registry.manifest import Manifest
 from registry.reference import Reference
+from registry.referrers import Refers
 from registry.targets import RegistryTarget
 
 PATIENCE = 300.0
@@ -42,16 +44,21 @@ class Everywhere:
     failures: dict[str, RegistryError]
 
 
-def copy_to_volumes(
+def copy_to_volumes(  # noqa: PLR0913 - a copy has this many parts; all but five are optional
     reference: Reference,
     source: Source,
     volumes: Sequence[RegistryTarget],
     options: CopyOptions,
     progress: Progress,
     waits: Waits = Waits(),
+    *,
+    referrers: bool = False,
 ) -> Everywhere:
-    """Bring the image to every volume; raises the first error where it is on none, or where the source fails."""
-    run = _Run(reference, source, options, progress)
+    """Bring the image to every volume; raises the first error where it is on none, or where the source fails.
+
+    With `referrers`, signatures and whatever else refers to it is kept beside it.
+    """
+    run = _Run(reference, source, options, progress, referrers=referrers)
     for volume in volumes:
         run.fill(volume)
     pause, since = 1.0, waits.clock()
@@ -70,7 +77,10 @@ def copy_to_volumes(
 class _Run:
     """What is known while the volumes are filled."""
 
-    def __init__(self, reference: Reference, source: Source, options: CopyOptions, progress: Progress) -> None:
+    def __init__(
+        self, reference: Reference, source: Source, options: CopyOptions, progress: Progress, *, referrers: bool
+    ) -> None:
+        self._referrers = referrers
         self.whole: list[RegistryTarget] = []
         self.failures: dict[str, RegistryError] = {}
         self.copied: Copied | None = None
@@ -85,10 +95,13 @@ class _Run:
             reader = _Watched(place)
             try:
                 copied = copy(self._reference, reader, volume, self._options, self._progress)
+                if self._referrers:
+                    notes = copy_attached(self._reference, copied.digest, reader, volume)
+                    copied = replace(copied, notes=(*copied.notes, *notes))
             except RegistryError as error:
-                if reader.failed is error and place is not self._source:
+                if reader.raised(error) and place is not self._source:
                     continue  # it went away: the others have the image too
-                if reader.failed is error and self.copied is None:
+                if reader.raised(error) and self.copied is None:
                     raise
                 self.failures[volume.host] = error
             else:
@@ -102,12 +115,22 @@ class _Watched:
     """A source that remembers what failed at it: other errors of a copy are the target's."""
 
     def __init__(self, source: Source) -> None:
-        self.failed: RegistryError | None = None
+        self._failures: list[RegistryError] = []
         self._source = source
+
+    def raised(self, error: RegistryError) -> bool:
+        """Whether it was this source that failed so."""
+        return any(error is one for one in self._failures)
 
     def manifest(self, reference: Reference) -> Manifest:
         with self._watch():
             return self._source.manifest(reference)
+
+    def referrers(self, reference: Reference) -> bytes:
+        with self._watch():
+            if isinstance(self._source, Refers):
+                return self._source.referrers(reference)
+            raise NotFound("the source cannot be asked for referrers")
 
     @contextmanager
     def open_blob(self, reference: Reference, digest: Digest, start: int = 0) -> Iterator[Iterable[bytes]]:
@@ -131,5 +154,5 @@ class _Watched:
         try:
             yield
         except RegistryError as error:
-            self.failed = self.failed or error
+            self._failures.append(error)
             raise

@@ -33,6 +33,10 @@ class ThroughShield:
         replicas = ordered(self.replicas, manifest_key(reference))
         return _first(replicas, lambda replica: self.client.manifest(self._place(reference, replica)))[0]
 
+    def referrers(self, reference: Reference) -> bytes:
+        replicas = ordered(self.replicas, manifest_key(reference))
+        return _first(replicas, lambda replica: self.client.referrers(self._place(reference, replica)))[0]
+
     def open_blob(self, reference: Reference, digest: Digest, start: int = 0) -> BlobStream:
         return self._open(ordered(self.replicas, blob_key(digest)), reference, digest, start)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 
+from registry.attached import fallback_tag
 from registry.blobstream import BlobStream
 from registry.client import Client
 from registry.contents import Contents
@@ -138,6 +139,10 @@ class RegistryTarget:
             before = self._client.manifest(tag)
             self._client.push_manifest(replace(tag, tag=tag.with_digest(before.digest).anchor), before)
 
+    def attach(self, reference: Reference, tag: str, manifest: Manifest) -> None:
+        """Set another tag in the image's repository, for what belongs to it."""
+        self._client.push_manifest(replace(self._place(reference), tag=tag, digest=None), manifest)
+
     @property
     def stored(self) -> "Stored":
         """What is there, as a source."""
@@ -164,6 +169,11 @@ class Stored:
     def manifest(self, reference: Reference) -> Manifest:
         place = inside(reference, self._host, private=self._private)
         return self._client.manifest(place if place.digest else replace(place, tag=reference.anchor))
+
+    def referrers(self, reference: Reference) -> bytes:
+        """What the fallback tag holds: that is where copies keep it."""
+        assert reference.digest  # noqa: S101 - what refers to a tag is no question
+        return self.manifest(replace(reference, tag=fallback_tag(reference.digest), digest=None)).raw
 
     def open_blob(self, reference: Reference, digest: Digest, start: int = 0) -> BlobStream:
         return self._client.open_blob(inside(reference, self._host, private=self._private), digest, start)

@@ -13,14 +13,17 @@ import pytest
 from hooks.attempts import Attempt
 from hooks.attempts import Copied as Taken
 from kuik.copy_job import Order, failed, read_order, succeeded
+from registry.attached import cosign_tags, fallback_tag
+from registry.client import Client
 from registry.copy import Copied
 from registry.digest import Digest
 from registry.errors import Unreachable
-from registry.manifest import Platform
+from registry.manifest import OCI_MANIFEST, Platform
 from registry.reference import Reference
+from registry.transport import HostSettings, Transport
 from tests.rig import skopeo
 from tests.rig.components import TOKEN, Component, proxy, shield
-from tests.rig.images import image, multi_platform
+from tests.rig.images import BuiltImage, image, index, multi_platform
 from tests.rig.kuik import proxied
 from tests.rig.upstream import Upstream
 
@@ -67,6 +70,49 @@ def test_the_parts_of_a_cluster_together(
             assert skopeo.pull(proxied(node.host, name), tmp_path / str(number), "--all") == str(built.digest)
     finally:
         node.stop()
+
+
+def artifact(subject: BuiltImage, content: bytes) -> BuiltImage:
+    """A signature or the like: a manifest without a platform that names its subject."""
+    empty, blob = Digest.of(b"{}"), Digest.of(content)
+    document = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "artifactType": "application/vnd.example.signature",
+        "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": str(empty), "size": 2},
+        "layers": [{"mediaType": "application/vnd.example", "digest": str(blob), "size": len(content)}],
+        "subject": {"mediaType": subject.media_type, "digest": str(subject.digest), "size": len(subject.raw)},
+    }
+    raw = json.dumps(document).encode()
+    digest = Digest.of(raw)
+    return BuiltImage(raw, OCI_MANIFEST, digest, {digest: (OCI_MANIFEST, raw)}, {empty: b"{}", blob: content})
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_what_refers_to_an_image_or_its_platforms_is_kept_when_asked_for(
+    upstream: Upstream, a_shield: Component, registry: Upstream, wanted: bool
+) -> None:
+    child = image("signed")
+    built = index([child])
+    name = upstream.push(built, "team/app", "1")
+    by_tag, by_cosign = artifact(built, b"sbom"), artifact(child, b"signature")
+    fallback = index([by_tag])
+    upstream.push(fallback, "team/app", fallback_tag(built.digest))
+    upstream.push(by_cosign, "team/app", cosign_tags(child.digest)[0])
+    words = ["--source", a_shield.url, "--target", f"http://{registry.host}", *(["--referrers"] if wanted else [])]
+    done = run("--image", name, *words)
+    assert done.returncode == 0, done.stderr
+    upstream.stop()
+    client = Client(Transport(lambda _host: HostSettings(plain_http=True)))
+    place = Reference.parse(f"{registry.host}/{upstream.host.replace(':', '__')}/team/app:1")
+    there = set(client.tags(place))
+    if not wanted:
+        assert there == {"1"}
+        return
+    assert there == {"1", fallback_tag(built.digest), cosign_tags(child.digest)[0]}
+    for one in (fallback, by_tag, by_cosign):
+        assert client.manifest(place.with_digest(one.digest)).raw == one.raw
+        assert all(client.has_blob(place, digest) == len(blob) for digest, blob in one.blobs.items())
 
 
 def test_what_fails_is_a_reason_and_an_exit_status(upstream: Upstream, a_shield: Component) -> None:
