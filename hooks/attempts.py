@@ -47,18 +47,20 @@ class Inputs:
 
     platforms: tuple[str, ...]
     secrets: tuple[tuple[str, str], ...]
+    referrers: bool = False
 
     @classmethod
-    def of(cls, platforms: Iterable[str], secrets: Sequence[tuple[str, str]]) -> Self:
+    def of(cls, platforms: Iterable[str], secrets: Sequence[tuple[str, str]], *, referrers: bool = False) -> Self:
         """What a Job notes: of very many secrets the first, and a hash that tells whether others are the same."""
         noted = tuple(secrets)
         if len(noted) > _MAX_SECRETS:
             digits = hashlib.sha256(json.dumps(noted).encode()).hexdigest()
             noted = (*noted[:_MAX_SECRETS], ("", digits))
-        return cls(tuple(sorted(set(platforms))), noted)
+        return cls(tuple(sorted(set(platforms))), noted, referrers)
 
     def text(self) -> str:
-        return json.dumps({"platforms": self.platforms, "pullSecrets": self.secrets}, sort_keys=True)
+        document: dict[str, Any] = {"platforms": self.platforms, "pullSecrets": self.secrets}
+        return json.dumps({**document, **({"referrers": True} if self.referrers else {})}, sort_keys=True)
 
     @classmethod
     def read(cls, text: Any) -> Self | None:
@@ -68,7 +70,7 @@ class Inputs:
         if not isinstance(platforms, list) or not isinstance(secrets, list):
             return None
         pairs = tuple((str(p[0]), str(p[1])) for p in secrets if isinstance(p, list) and len(p) == 2)
-        return cls(tuple(str(platform) for platform in platforms), pairs)
+        return cls(tuple(str(platform) for platform in platforms), pairs, document.get("referrers") is True)
 
 
 @dataclass(frozen=True, slots=True)

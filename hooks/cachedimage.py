@@ -59,7 +59,7 @@ def sync(parent: Object, children: Groups, seen: Observation) -> Desired:
     problem = _problem(image)
     if problem:
         return Desired(status=_misnamed(parent, problem).status(parent, "", seen.now))
-    inputs = Inputs.of(texts(spec, "platforms"), pull_secrets(spec))
+    inputs = Inputs.of(texts(spec, "platforms"), pull_secrets(spec), referrers=spec.get("referrers") is True)
     refresh = Refresh.read(spec, Reference.parse(image))
     before = Progress.read(parent)
     last = _last(children)

@@ -98,6 +98,9 @@ class JobSettings:
     registry_secret: str = "kuik-registry"  # noqa: S105 - likewise
     sources: tuple[str, ...] = ("http://kuik-shield:7440",)
     targets: tuple[str, ...] = ("http://kuik-registry:5000",)
+    registry_credentials: str = ""
+    """The name of a pull secret (kubernetes.io/dockerconfigjson) that opens the registries, where they are others than
+    kuik's own."""
     deadline: int = 3600
     """Seconds that one attempt may take."""
 

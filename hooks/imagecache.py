@@ -117,7 +117,8 @@ def _defaults(spec: Object) -> Terms:
             raise Unreadable(f"parent.spec.{field}: {error}") from error
     if mode not in REFRESH_MODES:
         raise Unreadable(f"parent.spec.refresh.mode: {mode!r} is not one of {', '.join(REFRESH_MODES)}")
-    return Terms(Retention(retention, ""), Refresh(mode, interval, ""), frozenset(texts(spec, "platforms")))
+    referrers = part(spec, "copies").get("referrers") is True
+    return Terms(Retention(retention, ""), Refresh(mode, interval, ""), frozenset(texts(spec, "platforms")), referrers)
 
 
 def _mode(spec: Object) -> str:

@@ -198,3 +198,5 @@ def _kept(terms: Terms) -> Iterable[tuple[str, Any]]:
         yield "refresh", {"mode": terms.refresh.mode, "interval": terms.refresh.interval, "rule": terms.refresh.rule}
     if terms.platforms is not None:
         yield "platforms", sorted(terms.platforms)
+    if terms.referrers is not None:
+        yield "referrers", terms.referrers

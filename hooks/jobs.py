@@ -10,6 +10,9 @@ from kube.types import CACHE_LABEL, Object, metadata
 
 _MAX_NAME = 63  # the Job's name becomes a label of its pods
 _KEPT_SECONDS = 7200  # longer than any backoff: the times of a Job that ended tell when to try again
+_CREDENTIALS = "registry-credentials"
+_CREDENTIALS_FOLDER = "/etc/kuik/registry"
+_GROUP = 65532
 _LABELS = {
     "app.kubernetes.io/name": "kube-image-keeper",
     "app.kubernetes.io/component": "copy",
@@ -35,7 +38,11 @@ def copy_job(
 
     `private` says that the image is known to be; of any other the copy finds out whether it is one.
     """
-    arguments = [*_arguments(image, inputs.platforms, settings), *(["--private"] if private else [])]
+    arguments = [
+        *_arguments(image, inputs.platforms, settings),
+        *(["--private"] if private else []),
+        *(["--referrers"] if inputs.referrers else []),
+    ]
     meta = {
         "name": job_name(metadata(parent)["name"], attempt),
         "namespace": settings.namespace,
@@ -43,6 +50,8 @@ def copy_job(
         "annotations": {ATTEMPT: str(attempt), INPUTS: inputs.text()},
     }
     pod = pod_spec(settings.service_account, "copy", arguments, settings, _registry_token(settings))
+    if settings.registry_credentials:
+        pod = _with_credentials(pod, settings.registry_credentials)
     return one_run(meta, settings.deadline, pod)
 
 
@@ -83,6 +92,29 @@ def values(environment: Mapping[str, str]) -> list[Mapping[str, Any]]:
 def _registry_token(settings: JobSettings) -> list[Mapping[str, Any]]:
     """What opens the registry's writer: copies alone are given it."""
     return [_secret("KUIK_REGISTRY_TOKEN", settings.registry_secret, "writer")]
+
+
+def _with_credentials(pod: Mapping[str, Any], secret: str) -> Mapping[str, Any]:
+    """The pod with a pull secret as a file, for registries that know other users than kuik's own does.
+
+    The file is the pod's own group's: its user is none that this knows of.
+    """
+    items = [{"key": ".dockerconfigjson", "path": "config.json"}]
+    volume = {"name": _CREDENTIALS, "secret": {"secretName": secret, "items": items, "defaultMode": 0o440}}
+    (container,) = pod["containers"]
+    mount = {"name": _CREDENTIALS, "mountPath": _CREDENTIALS_FOLDER, "readOnly": True}
+    variable = {"name": "KUIK_REGISTRY_CREDENTIALS", "value": f"{_CREDENTIALS_FOLDER}/config.json"}
+    opened = {
+        **container,
+        "env": [*container["env"], variable],
+        "volumeMounts": [*container["volumeMounts"], mount],
+    }
+    return {
+        **pod,
+        "securityContext": {**pod["securityContext"], "fsGroup": _GROUP},
+        "containers": [opened],
+        "volumes": [*pod["volumes"], volume],
+    }
 
 
 def pod_spec(

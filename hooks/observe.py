@@ -29,6 +29,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         service_account=environment.get("KUIK_COPY_SERVICE_ACCOUNT", usual.service_account),
         token_secret=environment.get("KUIK_TOKEN_SECRET", usual.token_secret),
         registry_secret=environment.get("KUIK_REGISTRY_SECRET", usual.registry_secret),
+        registry_credentials=environment.get("KUIK_REGISTRY_CREDENTIALS_SECRET", ""),
         sources=_words(environment.get("KUIK_SHIELD_URL", "")) or usual.sources,
         targets=_words(environment.get("KUIK_TARGET_URLS", "")) or usual.targets,
         deadline=_seconds(environment, "KUIK_COPY_DEADLINE", usual.deadline),

@@ -32,7 +32,8 @@ class Progress:
     """The lasting part of a CachedImage's status.
 
     `attempts` counts finished copies whose result is in here, `failures` those that failed since the last success.
-    `requested` are the platforms that the last successful copy was asked for, None before the first; `visibility` is as
+    `requested` are the platforms that the last successful copy was asked for, None before the first, and
+    `referrers` whether it kept what refers to the image; `visibility` is as
     what it was copied, and so where it is in the cluster's registry.
     """
 
@@ -41,6 +42,7 @@ class Progress:
     size: int = 0
     platforms: tuple[str, ...] = ()
     requested: tuple[str, ...] | None = None
+    referrers: bool = False
     visibility: str = ""
     attempts: int = 0
     failures: int = 0
@@ -61,6 +63,7 @@ class Progress:
             size=_count(status, "size"),
             platforms=tuple(texts(status, "platforms")),
             requested=None if requested is None else tuple(requested),
+            referrers=status.get("referrers") is True,
             visibility=str(status.get("copiedAs", "")),
             attempts=_count(status, "attempts"),
             failures=_count(status, "failures"),
@@ -91,6 +94,7 @@ class Progress:
             size=copied.size,
             platforms=copied.platforms,
             requested=attempt.inputs.platforms if attempt.inputs else (),
+            referrers=attempt.inputs is not None and attempt.inputs.referrers,
             visibility=copied.visibility or self.visibility,
             attempts=attempt.number,
             failures=0,
@@ -127,8 +131,10 @@ class Progress:
         return replace(after, verified=proven, verified_at=oldest)
 
     def wants(self, inputs: Inputs) -> bool:
-        """Whether a copy is needed: there is none, or more platforms are wanted than the last one was asked for."""
+        """Whether a copy is needed: there is none, or more is wanted than the last one was asked for."""
         if not self.cached or self.requested is None:
+            return True
+        if inputs.referrers and not self.referrers:
             return True
         if not self.requested:  # it was asked for every platform
             return False
@@ -147,7 +153,7 @@ class Progress:
         """Whether what the last attempt failed for has changed since."""
         if self.reason in _ANSWERED_BY_SECRETS and before.secrets != after.secrets:
             return True
-        return before.platforms != after.platforms
+        return (before.platforms, before.referrers) != (after.platforms, after.referrers)
 
     def content(self) -> "Progress":
         """Where no copy is needed any more, what one failed for does not matter any more."""
@@ -186,6 +192,7 @@ class Progress:
             "failures": self.failures,
             **{name: value for name, value in said.items() if value},
             **({} if self.requested is None else {"requestedPlatforms": list(self.requested)}),
+            **({"referrers": True} if self.referrers else {}),
             "conditions": [stated(image, one, now) for one in conditions],
         }
 

@@ -121,7 +121,11 @@ def _terms(entry: Object, rule: str, where: str) -> Terms:
     if retention is not None:
         _check_duration(retention, f"{where}.retention")
     platforms = None if entry.get("platforms") is None else frozenset(_texts(entry, "platforms", where))
-    return Terms(Retention(retention, rule) if retention else None, _refresh(refresh, rule, where), platforms)
+    referrers = entry.get("referrers")
+    if not isinstance(referrers, bool | None):
+        raise Unreadable(f"{where}.referrers is {referrers!r}, not true or false")
+    kept = Retention(retention, rule) if retention else None
+    return Terms(kept, _refresh(refresh, rule, where), platforms, referrers)
 
 
 def _refresh(refresh: Object, rule: str, where: str) -> Refresh | None:

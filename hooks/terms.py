@@ -43,6 +43,8 @@ class Terms:
     retention: Retention | None = None
     refresh: Refresh | None = None
     platforms: frozenset[str] | None = None
+    referrers: bool | None = None
+    """Whether signatures and whatever else refers to the image is kept beside it."""
 
     def under(self, stronger: "Terms") -> "Terms":
         """What is in force where stronger rules say something, and these what those leave unsaid."""
@@ -50,10 +52,11 @@ class Terms:
             stronger.retention or self.retention,
             stronger.refresh or self.refresh,
             self.platforms if stronger.platforms is None else stronger.platforms,
+            self.referrers if stronger.referrers is None else stronger.referrers,
         )
 
     def joined(self, other: "Terms") -> "Terms":
-        """What serves the users of both: the longest retention, the strongest refresh, the platforms of all."""
+        """What serves the users of both: the longest retention, the strongest refresh, all platforms, referrers."""
         if self == other:
             return self
         retentions = [one for one in (self.retention, other.retention) if one]
@@ -62,6 +65,7 @@ class Terms:
             min(retentions, key=lambda one: one.rank, default=None),
             min(refreshes, key=lambda one: one.rank, default=None),
             _union(self.platforms, other.platforms),
+            self.referrers if other.referrers is None else other.referrers or bool(self.referrers),
         )
 
 

@@ -15,7 +15,7 @@ from kube.duration import parse_duration
 from kube.types import CLUSTER_CACHE_POLICY, Object, ends, entries, metadata, part, texts
 from registry.reference import InvalidReference, Reference
 
-_OF_TERMS = frozenset({"retentionRule", "refresh", "platforms"})
+_OF_TERMS = frozenset({"retentionRule", "refresh", "platforms", "referrers"})
 
 
 @dataclass(slots=True)
@@ -163,7 +163,9 @@ def _add(use: Use, namespace: str, entry: Object) -> None:
 def terms_of(entry: Object) -> Terms:
     """The terms that an inventory's entry names; what cannot be read was not said."""
     platforms = frozenset(texts(entry, "platforms")) if isinstance(entry.get("platforms"), list) else None
-    return Terms(_retention(entry), _refresh(part(entry, "refresh")), platforms)
+    referrers = entry.get("referrers")
+    referrers = referrers if isinstance(referrers, bool) else None
+    return Terms(_retention(entry), _refresh(part(entry, "refresh")), platforms, referrers)
 
 
 def _retention(entry: Object) -> Retention | None:

@@ -108,6 +108,7 @@ class _Effective:
     retention: Retention
     refresh: Refresh
     platforms: frozenset[str]
+    referrers: bool
 
 
 def _terms(use: Use | None, observed: Object, defaults: Terms, *, keep: bool) -> _Effective:
@@ -115,11 +116,11 @@ def _terms(use: Use | None, observed: Object, defaults: Terms, *, keep: bool) ->
     said = use.terms if use else Terms()
     if keep:
         before = terms_of(observed)
-        said = said.joined(Terms(before.retention, before.refresh, before.platforms))
+        said = said.joined(Terms(before.retention, before.refresh, before.platforms, before.referrers))
     found = defaults.under(said)
     assert found.retention is not None  # noqa: S101 - the defaults say everything
     assert found.refresh is not None  # noqa: S101
-    return _Effective(found.retention, found.refresh, found.platforms or frozenset())
+    return _Effective(found.retention, found.refresh, found.platforms or frozenset(), bool(found.referrers))
 
 
 def _kept(use: Use, observed: Object) -> Use:
@@ -160,6 +161,7 @@ def _spec(image: str, use: Use, terms: _Effective) -> dict[str, Any]:
     return {
         "image": image,
         "platforms": sorted(terms.platforms),
+        **({"referrers": True} if terms.referrers else {}),
         "pullSecrets": secrets,
         "usedBy": use.first_users,
         "users": use.total,

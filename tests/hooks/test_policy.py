@@ -215,6 +215,7 @@ TERMS = st.builds(
     st.none()
     | st.builds(Refresh, st.sampled_from(["Ignore", "Warn", "Sync"]), st.sampled_from(["1h", "60m", "5m"]), RULE_NAMES),
     st.none() | st.frozensets(st.sampled_from(["linux/amd64", "linux/arm64"])),
+    st.none() | st.booleans(),
 )
 
 

@@ -37,7 +37,7 @@ def test_defaults_are_filled_in_and_the_object_given_stays() -> None:
         "keeper": {"grace": "7d", "sweepEvery": "1h", "verifyEvery": "7d"},
         "retention": "30d",
         "platforms": ["linux/arm64"],
-        "copies": {"concurrency": 5},
+        "copies": {"concurrency": 5, "referrers": False},
         "refresh": {"mode": "Sync", "interval": "1h"},
         "capacity": {"fullAt": 90, "whenFull": "Keep"},
         "freshness": "60s",
