@@ -24,6 +24,7 @@ WRITTEN = (
     "imagecaches",
     "imageinventories",
     "imageprefetches",
+    "pods",
     "cachedimages",
     "jobs",
     "mutatingwebhookconfigurations",
