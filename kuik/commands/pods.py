@@ -11,6 +11,7 @@ import click
 from hooks.facts import Settings
 from hooks.rewrite import Rules, everything_public, plan, rewrite_pod
 from kube.types import Object
+from kuik.commands.audit import audit
 from kuik.commands.options import plain_http_option
 from kuik.commands.revert import revert
 from kuik.local.documents import ManifestError, documents, written
@@ -24,6 +25,7 @@ def pods() -> None:
 
 
 pods.add_command(revert)
+pods.add_command(audit)
 
 
 @pods.command(
