@@ -2,6 +2,7 @@
 
 - crds/ and files/ are copies of metacontroller/: a chart is read by its own folder, and by Flux without symlinks.
 - values.schema.json gets the ImageCache's spec from its CRD.
+- files/alerts.yaml is what docs/metrics.md advises.
 - docs/chart-values.md is the table of values.yaml, from the comments there.
 """
 
@@ -36,6 +37,7 @@ _KEPT = (
     "required",
     "description",
 )
+_ALERTS = re.compile(r"^## Alerts\n+```yaml\n(.*?)```", re.MULTILINE | re.DOTALL)
 _COMMENT = re.compile(r"^\s*# (-- )?(.*)$")
 _HEAD = """\
 # Values of the chart
@@ -50,6 +52,7 @@ Written by `make chart` from `charts/kube-image-keeper/values.yaml`. [install.md
 def wanted() -> Mapping[Path, str]:
     """What each file should hold."""
     made = {SCHEMA: _schema(), TABLE: _HEAD + "".join(f"| {' | '.join(row)} |\n" for row in rows())}
+    made[CHART / "files" / "alerts.yaml"] = _ALERTS.findall((ROOT / "docs" / "metrics.md").read_text())[0]
     for source, target in _COPIES.items():
         folder = SOURCE / source
         for file in sorted(folder.glob("*.yaml")) if folder.is_dir() else [folder]:

@@ -64,6 +64,7 @@ def main(  # noqa: PLR0913, PLR0917  one parameter for each option
         READER: Listener(reads, str(to / "reader.passwords"), metrics),
     }
     tokens = {WRITER: os.environ.get(WRITER_TOKEN, ""), READER: os.environ.get(READER_TOKEN, "")}
+    os.umask(0o077)  # what opens the registry is for its own processes
     to.mkdir(parents=True, exist_ok=True)
     for role in [only] if only else [WRITER, READER]:
         try:

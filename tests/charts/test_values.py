@@ -1,5 +1,7 @@
 """The chart's values: what its schema takes and refuses, and that schema, copies and table are current."""
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -103,6 +105,16 @@ def _unknown(values: dict[str, Any], schema: dict[str, Any], path: str = "") -> 
         elif isinstance(value, dict) and "properties" in one:
             found += _unknown(value, one, f"{path}{name}.")
     return found
+
+
+def test_the_dashboard_shows_metrics_that_are_there() -> None:
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    documented = set(re.findall(r"^\| `(kuik_\w+)`", page, re.MULTILINE))
+    board = json.loads((chart.CHART / "files" / "dashboard.json").read_text())
+    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    named = {re.sub(r"_bucket$", "", name) for expression in asked for name in re.findall(r"\bkuik_\w+", expression)}
+    assert len(named) > 12
+    assert named <= documented
 
 
 def test_versions_agree() -> None:

@@ -13,7 +13,16 @@ from hooks.facts import Settings
 from hooks.webhook import ON, configuration
 from tests.cluster.rig.api import Object
 from tests.cluster.rig.control_plane import ControlPlane
-from tests.cluster.rig.helm import CHART, NAMESPACE, JobRunner, helm, metacontrollers_kinds, rendered, run
+from tests.cluster.rig.helm import (
+    CHART,
+    NAMESPACE,
+    JobRunner,
+    helm,
+    kinds_that_take_anything,
+    metacontrollers_kinds,
+    rendered,
+    run,
+)
 from tests.cluster.rig.workloads import pod
 from tests.rig.processes import wait_until
 
@@ -28,7 +37,12 @@ EVERYTHING: dict[str, Any] = {
         "spool": {"volume": True, "storageClassName": "fast"},
         "env": [{"name": "A", "value": "b"}],
     },
-    "metrics": {"exposeProxies": True, "dashboard": {"enabled": True}},
+    "metrics": {
+        "exposeProxies": True,
+        "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "prometheusRule": {"enabled": True},
+        "dashboard": {"enabled": True},
+    },
 }
 SHAPES: dict[str, dict[str, Any]] = {
     "default": {},
@@ -76,6 +90,8 @@ def release(cluster: ControlPlane, hooks: JobRunner) -> ControlPlane:
     assert "Metacontroller is not installed" in without.stderr
     assert "helm install metacontroller" in without.stderr
     metacontrollers_kinds(cluster)
+    monitoring = ("ServiceMonitor", "PodMonitor", "PrometheusRule")
+    kinds_that_take_anything(cluster, "monitoring.coreos.com/v1", *monitoring, scope="Namespaced")
     said = helm(cluster, "install", "kuik", str(CHART), "-n", NAMESPACE, "--create-namespace")
     assert "kubectl get imagecache" in said
     return cluster

@@ -207,7 +207,7 @@ kuik-registry{{ if ne .Values.registry.storage "Volume" }}-{{ .Values.registry.s
     - {name: reader, containerPort: 5000}
     - {name: telemetry, containerPort: 5010}
   livenessProbe:
-    tcpSocket: {port: reader}
+    httpGet: {path: /debug/health, port: telemetry}
     initialDelaySeconds: 20
     periodSeconds: 20
     timeoutSeconds: 5

@@ -57,20 +57,28 @@ def metacontrollers_kinds(plane: ControlPlane) -> None:
     if metacontroller.binary():
         metacontroller.install_crds(plane)
         return
-    for kind in ("CompositeController", "DecoratorController"):
+    kinds_that_take_anything(plane, "metacontroller.k8s.io/v1alpha1", "CompositeController", "DecoratorController")
+
+
+def kinds_that_take_anything(plane: ControlPlane, api_version: str, *kinds: str, scope: str = "Cluster") -> None:
+    """Kinds of somebody else, without what they check."""
+    group, _, name = api_version.partition("/")
+    for kind in kinds:
         plural, anything = f"{kind.lower()}s", {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-        version = {"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": anything}}
-        spec = {
-            "group": "metacontroller.k8s.io",
-            "scope": "Cluster",
-            "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
-            "versions": [version],
+        version = {"name": name, "served": True, "storage": True, "schema": {"openAPIV3Schema": anything}}
+        names = {"kind": kind, "plural": plural, "singular": kind.lower()}
+        spec = {"group": group, "scope": scope, "names": names, "versions": [version]}
+        definition = {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {
+                "name": f"{plural}.{group}",
+                "annotations": {"api-approved.kubernetes.io": "unapproved, it stands for the real one"},
+            },
+            "spec": spec,
         }
-        name = f"{plural}.metacontroller.k8s.io"
-        definition = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
-        meta = {"name": name, "annotations": {"api-approved.kubernetes.io": "unapproved, it stands for the real one"}}
-        plane.kubectl("apply", "-f", "-", stdin=json.dumps({**definition, "metadata": meta, "spec": spec}))
-        plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{name}")
+        plane.kubectl("apply", "-f", "-", stdin=json.dumps(definition))
+        plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{plural}.{group}")
 
 
 class JobRunner(threading.Thread):
