@@ -24,8 +24,10 @@ from kuik.keeper.healing import Siblings
 from kuik.keeper.keeper import SETTLES, Keeper
 from kuik.keeper.memory import Memory
 from kuik.keeper.metrics import KeeperTelemetry
+from kuik.keeper.proofs import Proofs
 from kuik.keeper.report import key_of
 from kuik.keeper.tally import Tally
+from kuik.keeper.terms import Terms
 from kuik.keeper.truth import LOOK_EVERY, Truth
 from kuik.keeper.volume import Volume
 from kuik.keeper.writer import Writer
@@ -100,8 +102,10 @@ def main(
     keeper = Keeper(volume, cluster, volume_at(url, folder), _memory(state, folder), writer) if cluster else None
     if keeper:
         keeper.tally, keeper.settles, keeper.ends = tally, settles, _beating(ends, told)
-        others = Siblings(_reading(siblings), [host_of(one) for one in siblings])
-        truth = Truth(volume, keeper.cluster, keeper.volume, keeper.memory, others, tally, ends, time.monotonic)
+        proofs = Proofs(keeper.volume, keeper.memory, tally, ends, _period(keeper.cluster), time.monotonic)
+        others = [one for one in siblings if host_of(one).partition(".")[0] != volume]  # all pods get the same options
+        away = Siblings(_reading(others), [host_of(one) for one in others])
+        truth = Truth(volume, keeper.cluster, keeper.volume, proofs, away, tally, ends, time.monotonic)
         truth.look_every = look_every
         truth.start()
     try:
@@ -115,6 +119,10 @@ def main(
         cluster.stop()
     log.info("the writer ended with %d", status)
     raise SystemExit(status if status >= 0 else 128 - status)
+
+
+def _period(cluster: Cluster) -> Callable[[], float]:
+    return lambda: Terms.read(cluster.cache()).verify_every
 
 
 def _reading(urls: Sequence[str]) -> Client:

@@ -39,11 +39,10 @@ class Hashes:
         known = [moment for moment in found if moment is not None]
         return min(known) if known and len(known) == len(found) else None
 
-    def keep_only(self, digests: Iterable[Digest]) -> None:
-        """Forget all others: they are not stored for anybody any more."""
-        kept = {str(digest) for digest in digests}
+    def forget_before(self, moment: datetime) -> None:
+        """Forget what was proven before: it is due anew, if anybody still wants it."""
         before = len(self._known)
-        self._known = {name: at for name, at in self._known.items() if name in kept}
+        self._known = {name: at for name, at in self._known.items() if at >= moment}
         self.changed |= len(self._known) != before
 
     def text(self) -> str:

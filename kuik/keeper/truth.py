@@ -3,18 +3,19 @@
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from hooks.removal import leaves
-from hooks.volumes import DAMAGED, HEALING, MISSING, REMOVED, WHOLE, Replica, reports
+from hooks.volumes import DAMAGED, HEALING, NOT_SAID, REMOVED, WHOLE, Replica, noted, reports
 from kube.client import KubernetesError
 from kube.types import Object, format_time, metadata, parse_time, part
 from kuik.keeper.cluster import Cluster
-from kuik.keeper.hashes import Hashes
 from kuik.keeper.hashing import Pace, wrong
 from kuik.keeper.healing import Siblings, fill, mend, tag
-from kuik.keeper.memory import Memory
+from kuik.keeper.proofs import QUICKEST, Proofs
 from kuik.keeper.report import image_report, key_of
 from kuik.keeper.tally import Tally
 from kuik.keeper.terms import Terms
@@ -29,40 +30,36 @@ LOOK_EVERY = 600.0
 """Seconds between two looks at an image that was whole; others are looked at more often."""
 AGAIN = 30.0
 _REST = 1.0
-_KEPT_EVERY = 60.0
 _MOST_MENDED = 1000
 """Parts of one image that are healed one after another."""
-RATE = 50 << 20
-"""Bytes a second that are hashed at most."""
 
 
 @dataclass
 class Truth:
-    """The one thread that looks after the bytes of a volume. `round` does what is due; `run` does so until it ends.
+    """Looks after the images of a volume, in one thread; `proofs` hashes their bytes in another.
 
+    `round` does what is due, `run` does so until it ends.
     `now` is the clock that moments are told by, `monotonic` the one that waits are measured by.
     """
 
     name: str
     cluster: Cluster
     volume: Volume
-    memory: Memory
+    proofs: Proofs
     siblings: Siblings
     tally: Tally
     ends: threading.Event
     monotonic: Callable[[], float]
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    pace: Pace = field(default_factory=lambda: Pace(RATE))
     look_every: float = LOOK_EVERY
     _next: dict[str, tuple[float, str]] = field(default_factory=dict)
     _odd: dict[str, str] = field(default_factory=dict)
     _said: dict[str, Replica] = field(default_factory=dict)
-    _hashes: Hashes | None = None
-    _kept: float = 0.0
 
     def start(self) -> None:
-        """Begin, in a thread of its own."""
+        """Begin, in threads of their own."""
         threading.Thread(target=self.run, daemon=True, name="truth").start()
+        threading.Thread(target=self.proofs.run, daemon=True, name="proofs").start()
 
     def run(self) -> None:
         """Round after round until the process ends."""
@@ -73,6 +70,8 @@ class Truth:
     def round(self) -> None:
         """Look at every image whose turn it is, those that pods need first."""
         images = sorted(self.cluster.images(), key=_need)
+        for uid in self.proofs.stirred():
+            self._next.pop(uid, None)
         verify_every = Terms.read(self.cluster.cache()).verify_every
         for image in images:
             if self.ends.is_set():
@@ -97,7 +96,7 @@ class Truth:
         self._next[subject.uid] = (self.monotonic() + seconds, str(subject.digest))
 
     def _see(self, image: Object, subject: Subject, verify_every: float) -> None:
-        found = self._look(subject, verify_every)
+        found = self._look(subject)
         if found.state != WHOLE and _was_removed(reports(image).get(self.name), subject):
             self._later(subject, self.look_every)
             return
@@ -107,7 +106,7 @@ class Truth:
         for _ in range(_MOST_MENDED):
             if found.state == WHOLE or not self._healed(subject, found):
                 break
-            before, found = found, self._look(subject, verify_every)
+            before, found = found, self._look(subject)
             if found == before:  # what was done was of no use
                 break
             self.tally.healed += found.state == WHOLE
@@ -118,27 +117,13 @@ class Truth:
         seen, self._odd[subject.uid] = self._odd.get(subject.uid), found.message
         return seen == found.message
 
-    def _look(self, subject: Subject, verify_every: float) -> Look:
+    def _look(self, subject: Subject) -> Look:
         found = look(self.volume.client, self.volume.host, subject, self.volume.folder)
-        return self._hashed(subject, found, verify_every) if found.state == WHOLE else found
-
-    def _hashed(self, subject: Subject, found: Look, verify_every: float) -> Look:
-        """The same, or Damaged where bytes that are due to be hashed again are wrong."""
-        hashes, now = self._known(), self.now()
-        for one in found.parts:
-            since = hashes.since(one.digest, now)
-            if one.urls or (since and now - since < timedelta(seconds=verify_every) / 2):
-                continue
-            try:
-                problem = wrong(one, subject.at(self.volume.host), self.volume.client, self.volume.folder, self.pace)
-            except NotFound as error:
-                return Look(MISSING, str(error), found.parts)
-            self.tally.hashed(one.size)
-            if problem:
-                hashes.forget(one.digest)
-                return Look(DAMAGED, problem, (one,))
-            hashes.proven(one.digest, now)
-        return found
+        if found.state != WHOLE:
+            return found
+        self.proofs.wants(subject.uid, subject.at(self.volume.host), found.parts)
+        damage = self.proofs.damage(found.parts)
+        return Look(DAMAGED, damage[1], (damage[0],)) if damage else found
 
     def _healed(self, subject: Subject, found: Look) -> bool:
         """Do what can be done about it without asking upstream; whether that was something."""
@@ -159,21 +144,26 @@ class Truth:
         if found.state == DAMAGED and found.parts:
             if self.volume.folder is None:
                 return f"take {found.parts[0].digest} out of the object storage by hand, and it is copied anew"
-            return self._replaced(subject, found.parts[0])
+            return self._replaced(subject, found.parts[0], self.volume.folder)
         why = fill(subject, self.siblings, self.volume.client, self.volume.host)
         if not why:
             tag(subject, self.volume.client, self.volume.host)
         return why
 
-    def _replaced(self, subject: Subject, bad: Descriptor) -> str:
-        assert self.volume.folder is not None  # noqa: S101 - asked before
-        return mend(self.volume.folder, bad, subject, self.siblings)
+    def _replaced(self, subject: Subject, bad: Descriptor, folder: Path) -> str:
+        """Replace the bytes of a part if they are wrong at this very moment: what was found may be mended by now."""
+        self.proofs.mended(bad.digest)
+        with suppress(NotFound):
+            if wrong(bad, subject.at(self.volume.host), self.volume.client, folder, Pace(QUICKEST)):
+                return mend(folder, bad, subject, self.siblings)
+        return ""
 
     def _say(self, image: Object, subject: Subject, found: Look, verify_every: float) -> None:
         """Say how it stands, where that is news: another state, or a proof that is much younger."""
         before = self._said.get(subject.uid) or reports(image).get(self.name)
-        since = self._known().oldest(found.parts, self.now()) if found.state == WHOLE else None
-        if not _is_news(before, subject, found, since, verify_every):
+        since = self.proofs.oldest(found.parts) if found.state == WHOLE else None
+        answered = found.state != WHOLE and _is_answered(image, self.name)
+        if not answered and not _is_news(before, subject, found, since, verify_every):
             return
         self._write(subject, found, format_time(since) if since else "")
 
@@ -184,24 +174,13 @@ class Truth:
             self.name, found.state, str(subject.digest), verified=verified, message=found.message[:512]
         )
 
-    def _known(self) -> Hashes:
-        if self._hashes is None:
-            self._hashes = self.memory.hashes()
-        return self._hashes
-
     def _remember(self, images: Iterable[Object]) -> None:
-        """Keep the proofs on the volume, and forget images that are gone."""
+        """Forget images that are gone."""
         here = {str(metadata(image).get("uid")) for image in images}
         for kept in (self._next, self._odd, self._said):
             for uid in kept.keys() - here:
                 kept.pop(uid, None)
-        known = self._known()
-        if known.changed and self.monotonic() - self._kept >= _KEPT_EVERY:
-            self._kept, known.changed = self.monotonic(), False
-            try:
-                self.memory.keep_hashes(known)
-            except RegistryError as error:
-                _log.warning("%s", error)
+        self.proofs.drop(self.proofs.images - here)
 
 
 def _need(image: Object) -> tuple[bool, bool, str]:
@@ -212,6 +191,14 @@ def _need(image: Object) -> tuple[bool, bool, str]:
 
 def _was_removed(before: Replica | None, subject: Subject) -> bool:
     return before is not None and before.state == REMOVED and before.digest == str(subject.digest)
+
+
+def _is_answered(image: Object, volume: str) -> bool:
+    """Whether a copy has answered the last report: what is still wrong is to be said again, as it helped nothing."""
+    said = reports(image).get(volume)
+    return said is not None and any(
+        one.volume == volume and one.at == said.at and one.state == NOT_SAID for one in noted(image)
+    )
 
 
 def _is_news(
