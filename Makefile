@@ -44,8 +44,9 @@ faults: .venv/.dev ## every fault on every link of the data plane, written into 
 	tests/rig/build registry
 	KUIK_WRITE_PAGES=1 $(BIN)/pytest -q tests/dataplane/test_faults.py $(PYTEST_ARGS)
 
-chaos: .venv/.dev ## 1,000 pulls of 200 images by 50 clients while every process is killed in turn
+chaos: .venv/.dev ## 1,000 pulls of 200 images by 50 clients while every process is killed in turn; and thousands of steps of images' lives
 	tests/rig/build registry
+	$(BIN)/python -m tests.lifecycle
 	$(BIN)/python -m tests.dataplane.chaos
 
 check: .venv/.dev ## ruff, mypy --strict, the import law

@@ -42,6 +42,8 @@ def create_app(observer: Observer, recorder: Recorder | None = None, counted: Ho
             stage = _stage(name)
             request = body(MAX_SYNC_BODY)
             answer = messages.answer(stage, request, observer.context(), observer.gather)
+            if name == "imagecache":
+                counted.cache(answer["status"])
             if recorder and name == "cachedimage":
                 recorder.say(transitions(request[stage.style.parent], answer["status"]))
             return json_answer(answer)

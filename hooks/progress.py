@@ -9,7 +9,7 @@ from hooks.attempts import Attempt, Copied, Inputs, Refused
 from hooks.conditions import FALSE, TRUE, UNKNOWN, Condition, condition, holds, stated
 from hooks.verification import Report
 from hooks.volumes import WHOLE, Replica, lost, told, verified
-from kube.duration import left_of
+from kube.duration import ANOTHER_CLOCK, later, left_of
 from kube.types import Object, part, texts
 
 WANTED = "Wanted"
@@ -142,7 +142,7 @@ class Progress:
 
     def wait(self, last: Attempt | None, inputs: Inputs, now: datetime) -> float:
         """Seconds until the next attempt may start; 0 for at once."""
-        if not self.failures or last is None or last.finished is None:
+        if not self.failures or last is None or last.finished is None or last.finished > later(now, ANOTHER_CLOCK):
             return 0.0
         if last.inputs and self._answered(last.inputs, inputs):
             return 0.0

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from kube.types import Object
+
 ANSWERED = "Answered"
 
 
@@ -11,6 +13,9 @@ class HookRecorder(Protocol):
 
     def hook(self, name: str, stage: str, outcome: str, seconds: float) -> None:
         """A hook (`sync` or `customize`) of a stage was answered, or why not."""
+
+    def cache(self, status: Object) -> None:
+        """Stage 2 has answered with this status of the ImageCache."""
 
 
 class AdmissionRecorder(Protocol):
@@ -27,6 +32,9 @@ class Silent:
     """Counts nothing."""
 
     def hook(self, name: str, stage: str, outcome: str, seconds: float) -> None:
+        """Nothing."""
+
+    def cache(self, status: Object) -> None:
         """Nothing."""
 
     def reviewed(self, mode: str, result: str, left: Sequence[str], seconds: float) -> None:

@@ -11,7 +11,7 @@ from hooks.attempts import Attempt, Copied
 from hooks.conditions import FALSE, TRUE, UNKNOWN, Condition, condition
 from hooks.facts import Absent, ImageFacts, Known, Unknown
 from hooks.messages import Unreadable
-from kube.duration import left_of, parse_duration
+from kube.duration import ANOTHER_CLOCK, later, left_of, parse_duration
 from kube.types import Object, entries, format_time, parse_time, part
 from registry.reference import Reference
 
@@ -71,6 +71,8 @@ class Refresh:
     def wait(self, last: Attempt | None, now: datetime) -> float:
         """Seconds until a copy may look again for what the last one did not find; it was told of too late, or early."""
         if last is None or last.finished is None or not isinstance(last.outcome, Copied):
+            return 0.0
+        if last.finished > later(now, ANOTHER_CLOCK):
             return 0.0
         least, most = _NOTHING_NEW
         backoff = min(most, max(least, self.interval.total_seconds()))

@@ -25,6 +25,10 @@ def later(moment: datetime, span: timedelta) -> datetime:
         return datetime.max.replace(microsecond=0, tzinfo=UTC)
 
 
+ANOTHER_CLOCK = timedelta(days=1)
+"""What is further ahead than this was told by a clock that has been set back since; it tells nothing any more."""
+
+
 def left_of(seconds: float, since: datetime, now: datetime) -> float:
     """How many of so many seconds after `since` are left: 0 at least, and never more than all, whatever clocks say."""
     return min(seconds, max(0.0, seconds - (now - since).total_seconds()))

@@ -30,6 +30,19 @@ def test_backoff_doubles_from_30_seconds_to_30_minutes() -> None:
     assert waits == [30, 60, 120, 240, 480, 960, 1800, 1800, 1800]
 
 
+def test_a_clock_that_is_set_back_does_not_make_a_retry_wait_for_it() -> None:
+    image = Image()
+    image.sync()
+    image.fail()
+    image.sync()
+    image.wait(-300 * 86400)
+    image.sync()
+    assert list(image.jobs) == ["copy-app-1-2"]
+    image.fail()
+    image.sync()
+    assert image.resync == 60, "what ended by the clock of today is waited for"
+
+
 def test_success_ends_the_story_and_the_job_goes() -> None:
     image = Image()
     image.sync()
@@ -287,7 +300,10 @@ def test_a_job_that_ended_in_the_future_costs_no_more_than_the_backoff() -> None
     image.fail()
     image.now -= timedelta(days=365)
     image.sync()
-    assert image.resync == 30
+    assert image.resync <= 30
+    image.wait(30)
+    image.sync()
+    assert list(image.jobs) == ["copy-app-1-2"], "and not the same again and again"
 
 
 @pytest.mark.parametrize("interval", ["999999w", "99999w"])

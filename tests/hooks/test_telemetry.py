@@ -2,10 +2,13 @@
 
 import http.client
 import json
+import math
 import os
 import subprocess
 import sys
+import time
 
+import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from hooks.admission_app import Judge
@@ -108,3 +111,21 @@ def ask(port: int, method: str, path: str, body: str | None = None) -> tuple[int
     found = answer.status, answer.read().decode()
     connection.close()
     return found
+
+
+def test_the_status_of_the_cache_is_told_as_numbers_until_it_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = CollectorRegistry()
+    counted = HookMetrics(registry)
+
+    def told(name: str) -> float | None:
+        return registry.get_sample_value(f"kuik_hooks_{name}")
+
+    assert math.isnan(told("workloads_at_risk") or 0.0), "nothing is known yet"
+    conditions = [{"type": "StoreFull", "status": "True"}, {"type": "SweepStopped", "status": "False"}]
+    counted.cache({"images": 5, "cached": 3, "workloadsAtRisk": 2, "bytes": 7, "conditions": conditions})
+    found = [told(name) for name in ("images", "cached_images", "workloads_at_risk", "cached_image_bytes")]
+    assert found == [5, 3, 2, 7]
+    assert (told("store_full"), told("sweep_stopped")) == (1, 0)
+    later = time.monotonic() + 1501
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert math.isnan(told("images") or 0.0), "another replica is asked since"
