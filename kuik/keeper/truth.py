@@ -21,6 +21,7 @@ from kuik.keeper.tally import Tally
 from kuik.keeper.terms import Terms
 from kuik.keeper.volume import Volume
 from kuik.keeper.whole import Look, Subject, look
+from registry.digest import Digest
 from registry.errors import NotFound, RegistryError, Unreachable
 from registry.manifest import Descriptor
 
@@ -129,6 +130,9 @@ class Truth:
         """Do what can be done about it without asking upstream; whether that was something."""
         _log.warning("%s on %s: %s", subject.name, self.name, found.message)
         self.tally.found(damaged=found.state == DAMAGED)
+        once = f"{self.name}-{Digest.of(found.message.encode()).hex[:10]}-{self.now():%Y%m%d}"  # once a day
+        said = f"{self.name}: {found.message}"
+        self.cluster.say(f"Found{found.state}", said, once=once, image=subject.name, warning=True)
         if self.siblings.hosts and not found.untagged:
             self._write(subject, Look(HEALING, found.message))
         why = self._mended(subject, found)

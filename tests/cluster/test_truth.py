@@ -195,3 +195,9 @@ def test_the_volumes_own_memory_survives_a_restart(scene: Scene, installed: Cont
     verified(scene, "app")
     harm(scene, image, "a flipped byte")
     until(scene, "app", lambda found: found["state"] == "Damaged", "it is found after a restart as before")
+
+    def said() -> bool:
+        events = scene.plane.api.request("GET", "api/v1/events")["items"]
+        return any(one["reason"] == "FoundDamaged" and "kuik-registry-0: " in one["message"] for one in events)
+
+    wait_until(said, "an event tells of it", 10)
