@@ -6,7 +6,7 @@ Tag Schema"); with `.sig`, `.att` or `.sbom` behind, it is cosign's.
 
 import re
 
-from registry.digest import Digest, InvalidDigest
+from registry.digest import Digest
 from registry.manifest import Manifest
 
 _ATTACHED = re.compile(r"(sha256|sha512)-([0-9a-f]{64,128})(\.[a-z0-9]{1,16})?")
@@ -25,15 +25,10 @@ def cosign_tags(digest: Digest) -> tuple[str, ...]:
     return tuple(f"{digest.algorithm}-{digest.hex}.{ending}" for ending in COSIGN)
 
 
-def subject_of(tag: str) -> Digest | None:
-    """The digest that a tag was attached to; None for any other tag."""
+def subject_of(tag: str) -> str | None:
+    """The `fallback_tag` of the digest that a tag was attached to; None for any other tag."""
     found = _ATTACHED.fullmatch(tag)
-    if found is None:
-        return None
-    try:
-        return Digest.parse(f"{found[1]}:{found[2]}")
-    except InvalidDigest:
-        return None
+    return f"{found[1]}-{found[2][:64]}" if found else None
 
 
 def subjects(manifest: Manifest) -> frozenset[Digest]:

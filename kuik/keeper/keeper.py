@@ -7,21 +7,22 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from hooks.facts import Known
-from hooks.removal import REMOVE
-from hooks.volumes import REMOVED, WHOLE, reports
+from hooks.volumes import WHOLE, reports
 from kube.client import KubernetesError
 from kube.types import Object, annotations, metadata, part
 from kuik.keeper.cluster import Cluster
-from kuik.keeper.kept import Place, kept
+from kuik.keeper.history import History
+from kuik.keeper.kept import Place, kept, named
 from kuik.keeper.memory import Memory
-from kuik.keeper.report import IDLE, STOPPED, WAITING, SweepState, VolumeReport, image_report, key_of, worth_saying
-from kuik.keeper.sweep import CONFIRM, Verdict, asked_about, judge, places_of, unwanted
+from kuik.keeper.removal import Removal
+from kuik.keeper.report import IDLE, STOPPED, WAITING, SweepState, VolumeReport, key_of, worth_saying
+from kuik.keeper.sweep import CONFIRM, Verdict, asked_about, judge, places_of, unwanted, words
 from kuik.keeper.tally import Tally
 from kuik.keeper.terms import Terms
 from kuik.keeper.volume import Volume
-from kuik.keeper.wishes import Wish, asked, wishes
 from kuik.keeper.writer import NotCollectable, Writer
-from registry.errors import RegistryError
+from registry.attached import subject_of
+from registry.errors import NotFound, RegistryError
 
 _log = logging.getLogger("kuik.keeper")
 
@@ -32,20 +33,26 @@ APART = 600.0
 COLLECTED_EVERY = timedelta(days=1)
 """What tags named before they moved is garbage too, which nobody tells."""
 LONGEST_COLLECTION = 3600.0
-_LOOK_AT_WISHES = 30.0
+_RESTS = 10.0
+"""Seconds after a round that failed."""
 _MEASURE_EVERY = 300.0
 
 
 @dataclass
 class Pace:
-    """When what was done last, by a monotonic clock in seconds; `garbage` since when there is some to collect."""
+    """When what was done last, by a monotonic clock in seconds; `garbage` since when there is some to collect, `seen`
+    when a sweep last saw everything, `apart` how long the next collection waits for, `confirmed` what a person wrote
+    of a stopped sweep that this process has looked at."""
 
     swept: float | None = None
-    looked: float | None = None
+    seen: float | None = None
+    failed: float | None = None
+    slept: float | None = None
     measured: float | None = None
     collected: float | None = None
+    apart: float = APART
     garbage: float | None = None
-    changes: int = -1
+    confirmed: str = ""
 
 
 @dataclass
@@ -69,9 +76,12 @@ class Keeper:
     _pace: Pace = field(default_factory=Pace)
     _said: tuple[VolumeReport | None, datetime | None] = (None, None)
 
+    def __post_init__(self) -> None:
+        self._removal = Removal(self.name, self.cluster, self._remove, self.now)
+
     def tick(self) -> None:
         """Do what is due. What fails is logged and tried again; only OSError of the writer's start gets out."""
-        if not self.cluster.synced:
+        if not self.cluster.synced or not self._is_time(self._pace.failed, _RESTS):
             return
         try:
             if not self.memory.own():
@@ -81,43 +91,24 @@ class Keeper:
             terms = Terms.read(cache)
             if self._said == (None, None) and self.report == VolumeReport():
                 self.report = VolumeReport.told(annotations(cache or {}).get(key_of(self.name)))
-            self.grant()
-            if self._is_time(self._pace.swept, terms.sweep_every):
+            self._removal.grant(self.monotonic())
+            if self._is_time(self._pace.swept, terms.sweep_every) or self._confirmed(cache):
                 self._pace.swept = self.monotonic()
                 self.sweep(terms)
             self.collect()
             self.tell(terms)
         except (KubernetesError, RegistryError) as error:
+            self._pace.failed = self.monotonic()
             self.tally.failed()
             _log.warning("%s", error)
 
-    def grant(self) -> None:
-        """Remove at once what people and stage 2 want removed; look when something changed, and now and then."""
-        changes = self.cluster.changes
-        if changes == self._pace.changes and not self._is_time(self._pace.looked, _LOOK_AT_WISHES):
-            return
-        self._pace.changes, self._pace.looked = changes, self.monotonic()
-        images = self.cluster.images()
-        if not asked(images, self.name):
-            return
-        in_use = self.cluster.in_use()
-        if not isinstance(in_use, Known):
-            _log.warning("nothing is removed on demand: %s", getattr(in_use, "why", ""))
-            return
-        for wish in wishes(images, self.name, in_use.value, self.now()):
-            self._grant(wish)
-
-    def _grant(self, wish: Wish) -> None:
-        if wish.refused:
-            once = f"refused-{wish.digest[-12:]}"
-            said = f"not removed: {wish.refused}; `kuik cache remove --force` removes it all the same"
-            self.cluster.say("RemovalRefused", said, once=once, image=wish.name, warning=True)
-            return
-        removed = self._remove(wish.places)
-        said = image_report(wish.digest, REMOVED, self.now(), message="removed on demand")
-        done: dict[str, str | None] = {key_of(self.name): said, **({REMOVE: None} if wish.settled else {})}
-        self.cluster.annotate_image(wish.name, done)
-        _log.info("removed on demand: %s (%d tags)", wish.name, removed)
+    def _confirmed(self, cache: Object | None) -> bool:
+        """Whether a person has just said that the stopped sweep may go on."""
+        said = annotations(cache or {}).get(CONFIRM, "")
+        if said == self._pace.confirmed:
+            return False
+        self._pace.confirmed = said
+        return self.report.sweep.confirm in words(said)
 
     def sweep(self, terms: Terms) -> None:
         """Look which tags stand for nothing, and remove those that did so for the grace."""
@@ -125,38 +116,56 @@ class Keeper:
         if found is None:
             return
         loose, total, confirmed = found
-        history = self.memory.history().after(loose, self.now(), terms.sweep_every)
+        measured = self.monotonic() - self._pace.seen if self._pace.seen is not None else None
+        history = self.memory.history().after(loose, self.now(), terms.sweep_every, measured)
         self.memory.keep(history)
-        verdict = judge(history.due(terms.grace), total, confirmed)
-        removed = 0
-        if verdict.remove:
-            again = self._unwanted()  # what is wanted again since the first look stays
-            removable = verdict.remove & again[0] if again else frozenset()
-            removed = self._remove(removable)
-            self.memory.keep(history.without(removable))
-            _log.info("swept: %d tags that stood for no CachedImage", removed)
-            self.cluster.say("Swept", f"{self.name}: {removed} tags removed", once=f"swept-{self.name}-{self.now():%s}")
-        self._tell_of(verdict, waiting=len(loose) - len(verdict.remove))
+        self._pace.seen = self.monotonic()
+        verdict = judge(history.due(terms.grace), total, confirmed, history.confirmed)
+        removed = self._swept(verdict.remove, history, confirmed=bool(verdict.token)) if verdict.remove else 0
+        self._tell_of(verdict, waiting=len(loose) - removed)
         self.report = replace(self.report, tags=total - removed, removed=removed or self.report.removed)
 
-    def _unwanted(self) -> tuple[frozenset[Place], int, str] | None:
+    def _swept(self, due: frozenset[Place], history: History, *, confirmed: bool) -> int:
+        """Remove what is due, after a last look: what is wanted again stays, and so does what anything names that runs
+        or is to run, though it has no CachedImage. How many tags went."""
+        in_use = self.cluster.in_use()
+        if not isinstance(in_use, Known):
+            _log.warning("nothing is swept: %s", getattr(in_use, "why", ""))
+            return 0
+        again = self._unwanted(named(in_use.value))
+        removable = due & again[0] if again else frozenset()
+        if not removable:
+            return 0
+        removed = self._remove(removable)
+        self.memory.keep(history.without(removable, confirmed=confirmed))
+        _log.info("swept: %d tags that stood for no CachedImage", removed)
+        self.cluster.say("Swept", f"{self.name}: {removed} tags removed", once=f"swept-{self.name}-{self.now():%s}")
+        return removed
+
+    def _unwanted(self, used: frozenset[Place] = frozenset()) -> tuple[frozenset[Place], int, str] | None:
         """The tags that stand for nothing, how many there are, and what a person confirmed; None where that is in
-        doubt. Raises KubernetesError, RegistryError."""
-        named = {place.repository for place in kept(self.cluster.images(), self.now())}
-        tags = self.volume.tags(named)  # before the CachedImages: what is copied meanwhile is not seen
+        doubt. `used` are tags that stay in any case. Raises KubernetesError, RegistryError."""
+        repositories = {place.repository for place in kept(self.cluster.images(), self.now())}
+        tags = self.volume.tags(repositories)  # before the CachedImages: what is copied meanwhile is not seen
         listed = self.cluster.listed()
         if listed is None or _doubtful(listed.cache, listed.images):
             _log.warning("nothing is swept: there is no ImageCache, or its CachedImages are missing")
             return None
         there = places_of(tags)
-        stay = kept(listed.images, self.now())
-        attached = {
-            repository: self.volume.subjects(
-                repository, (one.tag for one in stay if one.repository == repository and one in there)
-            )
-            for repository in asked_about(there - stay)
-        }
+        stay = kept(listed.images, self.now()) | used
+        attached = {repository: self._attached(repository, there, stay) for repository in asked_about(there - stay)}
         return frozenset(unwanted(there, stay, attached)), len(there), annotations(listed.cache).get(CONFIRM, "")
+
+    def _attached(self, repository: str, there: Collection[Place], stay: Collection[Place]) -> frozenset[str]:
+        """What may have something attached to it that stays with it; all, where that cannot be told."""
+        tags = {one.tag for one in there if one.repository == repository}
+        attached = {tag: subject for tag in tags if (subject := subject_of(tag))}
+        try:
+            return self.volume.attached_to(
+                repository, (tag for tag in tags if Place(repository, tag) in stay), attached
+            )
+        except NotFound:
+            return frozenset(attached.values())
 
     def _tell_of(self, verdict: Verdict, waiting: int) -> None:
         state = STOPPED if verdict.stopped else WAITING if waiting else IDLE
@@ -182,7 +191,7 @@ class Keeper:
         pace, at = self._pace, self.memory.collected_at()
         if pace.garbage is None and self.memory.garbage:
             pace.garbage = self.monotonic()
-        if pace.collected is not None and self.monotonic() - pace.collected < APART:
+        if not self._is_time(pace.collected, pace.apart):
             return
         settled = pace.garbage is not None and self.monotonic() - pace.garbage >= self.settles
         if not settled and at is not None and timedelta() <= self.now() - at < COLLECTED_EVERY:
@@ -204,10 +213,15 @@ class Keeper:
         freed = max(0, before - after) if before is not None and after is not None else None
         self.tally.collected(done.seconds, freed or 0, failed=bool(done.problem))
         if done.problem:
-            _log.error("collection of garbage: %s", done.problem)
+            self._pace.apart = min(self._pace.apart * 2, COLLECTED_EVERY.total_seconds())
+            problem = f"{self.name}: garbage could not be collected: {done.problem}"
+            _log.error("%s", problem)
+            self.cluster.say("CollectionFailed", problem, once=f"collect-{self.name}-{self.now():%s}", warning=True)
+            self.report = replace(self.report, problem=problem)
             return
+        self._pace.apart = APART
         self.memory.collected(self.now())
-        self.report = replace(self.report, freed=freed, collected_at=self.now())
+        self.report = replace(self.report, freed=freed, collected_at=self.now(), problem="")
         self._pace.measured = None
         _log.info("collected garbage: %d blobs, %s bytes, writer away for %.1f s", done.blobs, freed, done.seconds)
 
@@ -230,14 +244,16 @@ class Keeper:
         return last is None or self.monotonic() - last >= every
 
     def _sleepily(self, message: str) -> None:
-        if self._is_time(self._pace.looked, 60):
-            self._pace.looked = self.monotonic()
+        if self._is_time(self._pace.slept, 60):
+            self._pace.slept = self.monotonic()
             _log.warning("%s", message)
 
 
 def _doubtful(cache: Object, images: Sequence[Object]) -> bool:
-    """Whether the cache says that it has images, and none is listed."""
+    """Whether the cache says that it has images, and none is listed; or is on its way out itself."""
     count = part(cache, "status").get("images")
+    if metadata(cache).get("deletionTimestamp"):
+        return True
     return not images and isinstance(count, int) and count > 0
 
 

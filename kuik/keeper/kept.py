@@ -59,6 +59,18 @@ def kept(images: Iterable[Object], now: datetime) -> frozenset[Place]:
     return frozenset().union(*(places(image, now) for image in images))
 
 
+def named(identities: Iterable[str]) -> frozenset[Place]:
+    """The tags that may stand for images by these names, public or private: it is not known as which."""
+    found: set[Place] = set()
+    for text in identities:
+        try:
+            reference = Reference.parse(text)
+        except InvalidReference:
+            continue
+        found |= {Place(place.repository, reference.anchor) for place in _repositories(reference, {})}
+    return frozenset(found)
+
+
 def _digests(image: Object, now: datetime) -> Iterator[Digest]:
     before = (one.digest for one in earlier(image) if one.until > now)
     for text in (part(image, "status").get("digest"), *before):

@@ -35,7 +35,8 @@ class SweepState:
 
 @dataclass(frozen=True, slots=True)
 class VolumeReport:
-    """A volume's numbers in bytes, tags and images; None is not known. `removed` and `freed` are of the last time."""
+    """A volume's numbers in bytes, tags and images; None is not known. `removed` and `freed` are of the last time.
+    `problem` is why garbage could not be collected."""
 
     bytes: int | None = None
     capacity: int | None = None
@@ -46,6 +47,7 @@ class VolumeReport:
     freed: int | None = None
     collected_at: datetime | None = None
     sweep: SweepState = SweepState()
+    problem: str = ""
 
     def text(self, at: datetime) -> str:
         """The annotation's value."""
@@ -61,6 +63,8 @@ class VolumeReport:
         said = {name: value for name, value in numbers.items() if value is not None}
         if self.collected_at:
             said["collectedAt"] = format_time(self.collected_at)  # type: ignore[assignment]
+        if self.problem:
+            said["problem"] = self.problem[:_LONGEST]  # type: ignore[assignment]
         return json.dumps({"at": format_time(at), **said, "sweep": self.sweep.document()}, sort_keys=True)
 
     @classmethod

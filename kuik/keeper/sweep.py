@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from kuik.keeper.kept import Place
 from registry.attached import subject_of
-from registry.digest import Digest
 from registry.proxied import PRIVATE_SEGMENT
 from registry.reference import names_a_host
 
@@ -56,13 +55,11 @@ def places_of(tags: Tags) -> frozenset[Place]:
     return frozenset(Place(repository, tag) for repository, found in tags.items() if ours(repository) for tag in found)
 
 
-def unwanted(
-    there: Iterable[Place], kept: Collection[Place], attached_to: Mapping[str, Collection[Digest]]
-) -> set[Place]:
+def unwanted(there: Iterable[Place], kept: Collection[Place], attached_to: Mapping[str, Collection[str]]) -> set[Place]:
     """The tags that stand for nothing that is kept.
 
-    What was attached to a digest (signatures, referrers) stays with it: `attached_to` are the digests, by repository,
-    that are kept there.
+    What was attached to a digest (signatures, referrers) stays with it: `attached_to` are the fallback tags, by
+    repository, of the digests that are kept there.
     """
 
     def stays(place: Place) -> bool:
@@ -79,17 +76,24 @@ def asked_about(there: Iterable[Place]) -> frozenset[str]:
     return frozenset(place.repository for place in there if subject_of(place.tag) is not None)
 
 
-def judge(due: Collection[Place], total: int, confirmed: str) -> Verdict:
+def judge(due: Collection[Place], total: int, confirmed: str, before: int = 0) -> Verdict:
     """Remove what is due, but stop where that is more than MANY tags and more than half of all.
 
-    `confirmed` is what a person wrote: it lets exactly that go which it was written about.
+    `confirmed` is what a person wrote, one token or several (volumes may differ): each lets exactly that go which it
+    was written about, and once. `before` is how often a person's word was acted on, so that an old one is none.
     """
     found = frozenset(due)
     if len(found) <= MANY or len(found) * 2 <= total:
         return Verdict(found, found, total)
-    token = _token(found)
-    return Verdict(found if confirmed == token else frozenset(), found, total, token)
+    token = _token(found, before)
+    return Verdict(found if token in words(confirmed) else frozenset(), found, total, token)
 
 
-def _token(due: Iterable[Place]) -> str:
-    return hashlib.sha256("\n".join(sorted(map(str, due))).encode()).hexdigest()[:16]
+def words(confirmed: str) -> list[str]:
+    """The tokens in the annotation, which commas or spaces part."""
+    return confirmed.replace(",", " ").split()
+
+
+def _token(due: Iterable[Place], before: int) -> str:
+    named = "\n".join(sorted(map(str, due)))
+    return hashlib.sha256((f"{before}\n{named}" if before else named).encode()).hexdigest()[:16]

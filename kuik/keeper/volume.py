@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kuik.keeper.kept import Place
-from registry.attached import subjects
+from registry.attached import fallback_tag, subject_of, subjects
 from registry.catalog import repositories
 from registry.client import Client
 from registry.credentials import Credentials
-from registry.digest import Digest
 from registry.errors import NotFound, Unsupported
 from registry.reference import Reference
 from registry.transport import Transport
@@ -55,15 +54,19 @@ class Volume:
                 continue
         return found
 
-    def subjects(self, repository: str, tags: Iterable[str]) -> frozenset[Digest]:
-        """The digests to which something may be attached, of the images that these tags stand for; raises
-        RegistryError."""
-        found: set[Digest] = set()
-        for tag in tags:
-            try:
-                found |= subjects(self.client.manifest(Reference(self.host, repository, tag)))
-            except NotFound:
-                continue
+    def attached_to(self, repository: str, kept: Iterable[str], attached: Iterable[str]) -> frozenset[str]:
+        """The fallback tags of all digests to which something may be attached: of the images that the tags `kept`
+        stand for, and of what among the tags `attached` is attached to them, and so on.
+
+        Raises NotFound where a tag stands for nothing that can be read, and RegistryError.
+        """
+        found, waiting, looked_at = set[str](), set(attached), set(kept)
+        while looked_at:
+            for tag in looked_at:
+                manifest = self.client.manifest(Reference(self.host, repository, tag))
+                found |= {fallback_tag(digest) for digest in subjects(manifest)}
+            looked_at = {tag for tag in waiting if subject_of(tag) in found}
+            waiting -= looked_at
         return frozenset(found)
 
     def remove(self, place: Place) -> bool:

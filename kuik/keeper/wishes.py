@@ -1,13 +1,13 @@
 """Images that are to leave the registry at once: which of them this volume still has to remove. Pure."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from hooks.removal import REMOVE, wished
+from hooks.removal import REMOVE, leaves, wished
 from hooks.volumes import PREFIX, REMOVED, reports
 from kube.types import Object, annotations, metadata, part
-from kuik.keeper.kept import Place, places
+from kuik.keeper.kept import Place, kept, named, places
 from registry.reference import InvalidReference, Reference
 
 FORCE = "force"
@@ -22,21 +22,42 @@ class Wish:
     places: frozenset[Place]
     refused: str = ""
     settled: bool = False
+    forced: bool = False
+
+
+Asked = frozenset[tuple[str, ...]]
+"""What is asked for and on what it hangs: the same is not worth another look soon."""
 
 
 def wishes(images: Iterable[Object], volume: str, in_use: Collection[str], now: datetime) -> list[Wish]:
     """What people and stage 2 want removed and this volume did not report as removed yet.
 
-    `in_use` are the identities of the images that pods use now. An image in use stays, unless it was forced: then it is
-    copied anew afterwards.
+    `images` are all CachedImages, `in_use` the identities of the images that pods use now. An image in use stays,
+    unless it was forced: then it is copied anew afterwards. A tag that stands for another image as well, such as the
+    anchor of a digest that both names have, stays with that one.
     """
-    found = (_wish(image, volume, in_use, now) for image in images if _asked(image))
-    return [one for one in found if one is not None]
+    known = list(images)
+    found = [wish for image in known if _asked(image) and (wish := _wish(image, volume, in_use, now))]
+    going = {one.name for one in found if not one.refused}
+    staying = kept((one for one in known if metadata(one)["name"] not in going and not _leaves(one, volume)), now)
+    others = staying | named(in_use) if found else staying
+    return [replace(one, places=one.places - (staying if one.forced else others)) for one in found]
 
 
-def asked(images: Iterable[Object], volume: str) -> bool:
-    """Whether there may be something to remove, so that it is worth a look at the pods."""
-    return any(_asked(image) and not _done(image, volume) for image in images)
+def asked(images: Iterable[Object], volume: str) -> Asked:
+    """What may have to be removed, so that it is worth a look at the pods; empty where there is nothing."""
+    return frozenset(_fingerprint(image) for image in images if _asked(image) and not _done(image, volume))
+
+
+def _fingerprint(image: Object) -> tuple[str, ...]:
+    spec = part(image, "spec")
+    what = (annotations(image).get(REMOVE), spec.get("remove"), bool(spec.get("usedBy")), bool(spec.get("users")))
+    return (str(metadata(image)["name"]), _digest(image), *map(str, what))
+
+
+def _leaves(image: Object, volume: str) -> bool:
+    """Whether the image is removed here already, and nobody wants it back."""
+    return _done(image, volume) and leaves(image)
 
 
 def _asked(image: Object) -> bool:
@@ -57,7 +78,8 @@ def _wish(image: Object, volume: str, in_use: Collection[str], now: datetime) ->
     users = _users(image, in_use)
     if users and not forced:
         return Wish(name, digest, frozenset(), refused=users)
-    return Wish(name, digest, places(image, now), settled=bool(users) and _all_others_done(image, volume))
+    settled = bool(users) and _all_others_done(image, volume)
+    return Wish(name, digest, places(image, now), settled=settled, forced=forced)
 
 
 def _all_others_done(image: Object, volume: str) -> bool:

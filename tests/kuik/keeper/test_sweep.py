@@ -11,6 +11,7 @@ from kube.types import format_time
 from kuik.keeper.history import MOST_HASTE, History
 from kuik.keeper.kept import Place, kept
 from kuik.keeper.sweep import asked_about, judge, ours, places_of, unwanted
+from registry.attached import fallback_tag
 from registry.digest import Digest
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -74,7 +75,9 @@ def test_what_is_attached_stays_with_what_it_is_attached_to() -> None:
     }
     stay = {Place(repository, "1")}
     assert asked_about(there) == {repository}
-    assert texts(frozenset(unwanted(there, stay, {repository: {ONE}}))) == {f"{repository}:sha256-{OTHER.hex}.att"}
+    assert texts(frozenset(unwanted(there, stay, {repository: {fallback_tag(ONE)}}))) == {
+        f"{repository}:sha256-{OTHER.hex}.att"
+    }
     assert unwanted(there, stay, {}) == there - stay
 
 
@@ -105,9 +108,20 @@ def test_no_clock_makes_a_tag_due_before_it_was_looked_at_for_the_grace(steps: l
         assert all(loose for _, loose in steps[-MOST_HASTE:])
 
 
-def test_a_clock_that_jumps_far_ahead_counts_as_two_sweeps_at_most() -> None:
+def test_a_clock_that_jumps_far_ahead_counts_as_one_sweep_at_most() -> None:
     history, _ = swept([HOUR, 4000 * DAY, HOUR, HOUR], [True] * 4)
-    assert not history.due(7 * DAY)
+    assert [one.seconds for one in history.unwanted.values()] == [3 * HOUR]
+
+
+@given(st.lists(st.tuples(st.floats(0, 3 * HOUR), st.sampled_from([0.0, 400 * DAY, -400 * DAY])), max_size=30))
+@settings(max_examples=40)
+def test_in_one_process_no_jump_of_the_date_makes_anything_due_early(steps: list[tuple[float, float]]) -> None:
+    history, now, truly = History(), NOW, 0.0
+    for number, (gap, jump) in enumerate(steps):
+        now += timedelta(seconds=gap + jump)
+        history = history.after({Place("docker.io/a/b", "1")}, now, HOUR, gap if number else None)
+        truly += gap if number else 0.0
+        assert history.unwanted[Place("docker.io/a/b", "1")].seconds <= truly + 0.001
 
 
 def test_after_the_grace_a_tag_is_due_and_not_before() -> None:
@@ -121,7 +135,17 @@ def test_even_without_a_grace_it_takes_three_looks() -> None:
     assert [bool(swept([0.0] * count, [True] * count)[0].due(0)) for count in (1, 2, 3)] == [False, False, True]
 
 
-@given(st.binary(max_size=200) | st.just(b'{"version": 1, "unwanted": {"a": [1]}}'))
+@given(
+    st.binary(max_size=200)
+    | st.sampled_from(
+        [
+            b'{"version": 1, "unwanted": {"a": [1]}}',
+            b'{"version": 1, "unwanted": {"docker.io/a/b:1": [Infinity, 1]}}',
+            b'{"version": 1, "unwanted": {"docker.io/a/b:1": [9, Infinity]}}',
+            b'{"version": 1, "unwanted": {"docker.io/a/b:1": [9, NaN]}}',
+        ]
+    )
+)
 @settings(max_examples=40)
 def test_a_damaged_memory_makes_the_grace_begin_anew(content: bytes) -> None:
     assert not History.read(content.decode(errors="replace")).due(0)
@@ -150,3 +174,13 @@ def test_a_persons_word_is_about_exactly_what_was_shown() -> None:
     assert shown.token in shown.message
     assert judge(loose(12), 12, shown.token).remove == loose(12)
     assert judge(loose(13), 13, shown.token).stopped
+    assert judge(loose(12), 12, f"aaaa, {shown.token}").remove == loose(12)
+
+
+def test_a_persons_word_counts_once() -> None:
+    shown = judge(loose(12), 12, "")
+    history = History(unwanted=swept([HOUR], [True])[0].unwanted).without(loose(12), confirmed=True)
+    assert History.read(history.text()).confirmed == 1
+    again = judge(loose(12), 12, shown.token, history.confirmed)
+    assert again.stopped
+    assert judge(loose(12), 12, again.token, history.confirmed).remove

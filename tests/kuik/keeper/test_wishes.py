@@ -65,3 +65,36 @@ def test_a_forced_wish_is_settled_by_the_last_volume_alone() -> None:
     (first,) = wishes([image(used, kuik_dev__remove="force", volume_kuik_dev__b=other_has_it)], "a", (), NOW)
     (last,) = wishes([image(used, kuik_dev__remove="force", volume_kuik_dev__b=REMOVED)], "a", (), NOW)
     assert (first.settled, last.settled) == (False, True)
+
+
+def named(name: str, image_name: str, **annotations: str) -> dict[str, Any]:
+    found = image(None, **annotations)
+    return {**found, "metadata": {**found["metadata"], "name": name}, "spec": {"image": image_name}}
+
+
+def anchor(name: str) -> str:
+    return f"{name}:digest-{Digest.of(b'one').hex}"
+
+
+def test_a_tag_that_stands_for_another_image_too_stays_with_that_one() -> None:
+    other = named("other", f"{NGINX}@{ONE}")
+    (found,) = wishes([image(kuik_dev__remove="true"), other], "a", (), NOW)
+    assert {str(place) for place in found.places} == {"docker.io/library/nginx:1"}
+    leaving = named("other", f"{NGINX}@{ONE}", kuik_dev__remove="true")
+    both = wishes([image(kuik_dev__remove="true"), leaving], "a", (), NOW)
+    assert any(str(place) == anchor("docker.io/library/nginx") for one in both for place in one.places)
+    gone = named("other", f"{NGINX}@{ONE}", kuik_dev__remove="true", volume_kuik_dev__a=REMOVED)
+    (last,) = wishes([image(kuik_dev__remove="true"), gone], "a", (), NOW)
+    assert anchor("docker.io/library/nginx") in {str(place) for place in last.places}
+
+
+def test_a_digest_that_a_pod_names_stays_though_its_image_was_forgotten() -> None:
+    by_digest = f"docker.io/library/nginx@{ONE}"
+    (found,) = wishes([image(kuik_dev__remove="true")], "a", (by_digest,), NOW)
+    assert {str(place) for place in found.places} == {"docker.io/library/nginx:1"}
+
+
+def test_what_is_asked_differs_when_its_use_does() -> None:
+    wanted = [image(spec, kuik_dev__remove="true") for spec in ({}, {"users": 1}, {"usedBy": ["x"]})]
+    assert len({asked([one], "a") for one in wanted}) == 3
+    assert asked([image(kuik_dev__remove="force")], "a") != asked([wanted[0]], "a")
