@@ -16,6 +16,10 @@ _DRAIN = 60.0
 """Seconds for the writer to end what is under way: it is told to take 30."""
 _SERVE = "serve"
 _DELETED = re.compile(r"^blob eligible for deletion:", re.MULTILINE)
+_EMPTY = re.compile(
+    r"^failed to garbage collect: failed to mark: \w+: Path not found: /docker/registry/v2/repositories$", re.MULTILINE
+)
+"""What distribution ends with, as with an error, where nothing was ever stored."""
 _LAST_WORDS = 2000
 _LOOK = 0.2
 
@@ -108,7 +112,7 @@ def _run(
         said = told.read().decode(errors="replace")
     if late:
         return said, "it was ended before it was done, and goes on the next time"
-    if process.returncode:
+    if process.returncode and not _EMPTY.search(said):
         _log.error("collection ended with %d: %s", process.returncode, said[-_LAST_WORDS:])
         return said, f"it ended with {process.returncode}"
     return said, ""
