@@ -33,6 +33,7 @@ from kuik.keeper.volume import Volume
 from kuik.keeper.writer import Writer
 from registry.client import Client
 from registry.credentials import InvalidDockerConfig
+from registry.errors import RegistryError
 from registry.own_registry import TOKEN, own_credentials
 from registry.proxied import DEFAULT_PROXY
 from registry.transport import Transport, host_settings
@@ -100,18 +101,23 @@ def main(
     writer = Writer(command, {name: value for name, value in os.environ.items() if name not in _OURS})
     cluster = _cluster(kubeconfig, proxy)
     keeper = Keeper(volume, cluster, volume_at(url, folder), _memory(state, folder), writer) if cluster else None
+    truth: Truth | None = None
     if keeper:
         keeper.tally, keeper.settles, keeper.ends = tally, settles, _beating(ends, told)
+        keeper.volume.ends = keeper.ends
         proofs = Proofs(keeper.volume, keeper.memory, tally, ends, _period(keeper.cluster), time.monotonic)
         others = [one for one in siblings if host_of(one).partition(".")[0] != volume]  # all pods get the same options
         away = Siblings(_reading(others), [host_of(one) for one in others])
         truth = Truth(volume, keeper.cluster, keeper.volume, proofs, away, tally, ends, time.monotonic)
         truth.look_every = look_every
-        truth.start()
     try:
-        writer.start()
-        threading.Thread(target=first_look, args=(url, reader, writer), daemon=True, name="check").start()
         told.start()
+        if keeper and not alone(keeper.memory, ends, told.health.beat):
+            return
+        writer.start()
+        if truth:
+            truth.start()
+        threading.Thread(target=first_look, args=(url, reader, writer), daemon=True, name="check").start()
         status = _run(writer, keeper, ends, told)
     except OSError as error:
         raise click.ClickException(f"{command[0]} cannot be run: {error.strerror}") from error
@@ -147,6 +153,27 @@ def _beating(ends: threading.Event, told: KeeperTelemetry) -> Callable[[], bool]
         return ends.is_set()
 
     return ask
+
+
+def alone(memory: Memory, ends: threading.Event, beat: Callable[[], None]) -> bool:
+    """Wait until no other keeper has this volume, so that there is one writer; False where this is told to end before.
+
+    Where that cannot be found out the writer starts all the same: nothing is removed until it can.
+    """
+    told = False
+    while not ends.is_set():
+        beat()
+        try:
+            if memory.own():
+                return True
+        except RegistryError as error:
+            log.warning("whether another keeper has this volume cannot be found out: %s", error)
+            return True
+        if not told:
+            log.warning("another keeper has this volume: its writer is waited for")
+            told = True
+        ends.wait(_TICK)
+    return False
 
 
 def _run(writer: Writer, keeper: Keeper | None, ends: threading.Event, told: KeeperTelemetry) -> int:

@@ -1,7 +1,7 @@
 """The volume's registry as the keeper sees and changes it: its tags, what they stand for, and the room they take."""
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from registry.attached import fallback_tag, subject_of, subjects
 from registry.catalog import repositories
 from registry.client import Client
 from registry.credentials import Credentials
-from registry.errors import NotFound, Unsupported
+from registry.errors import NotFound, RegistryError, Unsupported
 from registry.reference import Reference
 from registry.transport import Transport
 
@@ -27,14 +27,22 @@ class Room:
     free: int | None = None
 
 
+class Ending(RegistryError):
+    """This process is told to end, so that what takes long is left for the next one."""
+
+
 class Volume:
-    """The registry at `host` (`name:port`), its writer; `folder` is where its storage is mounted, None for S3."""
+    """The registry at `host` (`name:port`), its writer; `folder` is where its storage is mounted, None for S3.
+
+    `ends` is asked before each request whether this process ends: then Ending is raised.
+    """
 
     def __init__(self, transport: Transport, host: str, credentials: Credentials | None, folder: Path | None) -> None:
         self.host = host
         self.folder = folder
         self._transport = transport
         self._credentials = credentials
+        self.ends: Callable[[], bool] = lambda: False
         self.client = Client(transport, lambda _reference: [credentials] if credentials else [])
 
     def tags(self, named: Iterable[str]) -> Mapping[str, Collection[str]]:
@@ -48,6 +56,7 @@ class Volume:
             listed = named
         found: dict[str, Collection[str]] = {}
         for repository in dict.fromkeys(listed):
+            self._go_on()
             try:
                 found[repository] = self.client.tags(Reference(self.host, repository))
             except NotFound:  # the catalog still names repositories of which nothing is left
@@ -63,6 +72,7 @@ class Volume:
         found, waiting, looked_at = set[str](), set(attached), set(kept)
         while looked_at:
             for tag in looked_at:
+                self._go_on()
                 manifest = self.client.manifest(Reference(self.host, repository, tag))
                 found |= {fallback_tag(digest) for digest in subjects(manifest)}
             looked_at = {tag for tag in waiting if subject_of(tag) in found}
@@ -71,11 +81,16 @@ class Volume:
 
     def remove(self, place: Place) -> bool:
         """Remove one tag; whether it was there. Its siblings and its digest stay. Raises RegistryError."""
+        self._go_on()
         try:
             self.client.delete(place.at(self.host))
         except NotFound:
             return False
         return True
+
+    def _go_on(self) -> None:
+        if self.ends():
+            raise Ending(f"{self.host}: left for the next keeper, as this one is told to end")
 
     def room(self, configured: int | None) -> Room:
         """How full the volume is; `configured` is how much it may hold, where somebody says so."""
@@ -85,7 +100,7 @@ class Volume:
             system = os.statvfs(self.folder)
         except OSError:
             return Room(capacity=configured)
-        used = size_of(self.folder / BLOBS)
+        used = size_of(self.folder / BLOBS, self.ends)
         free, capacity = system.f_bavail * system.f_frsize, system.f_blocks * system.f_frsize
         if configured is not None and configured < capacity:
             return Room(used, configured, max(0, min(free, configured - used)))
@@ -97,10 +112,12 @@ def file_of(folder: Path, digest: Digest) -> Path:
     return folder / BLOBS / digest.algorithm / digest.hex[:2] / digest.hex / "data"
 
 
-def size_of(folder: Path) -> int:
-    """Bytes that the files below a folder take up; what goes meanwhile counts nothing."""
+def size_of(folder: Path, step: Callable[[], object] = lambda: None) -> int:
+    """Bytes that the files below a folder take up; what goes meanwhile counts nothing. `step` is called now and then,
+    as it may take long."""
     total, waiting = 0, [str(folder)]
     while waiting:
+        step()
         try:
             with os.scandir(waiting.pop()) as entries:
                 for entry in entries:

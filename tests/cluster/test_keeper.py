@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -98,6 +99,18 @@ class Scene:
         for tag in tags:
             client.push_manifest(Reference(host, repository, tag), manifest)
         return manifest
+
+    def push_when_it_takes(self, seed: str, tag: str) -> Manifest:
+        """As `push`, as soon as the writer listens and does not collect."""
+        found: list[Manifest] = []
+
+        def pushed() -> bool:
+            with suppress(RegistryError):
+                found.append(self.push(seed, tag))
+            return bool(found)
+
+        wait_until(pushed, f"the writer takes an image: {self.log[-1500:]}", 60)
+        return found[0]
 
     def _image(self, client: Client, seed: str, repository: str) -> Manifest:
         layer = b"".join(Digest.of(f"{seed} {number}".encode()).hex.encode() for number in range(LAYER // 64))
@@ -292,3 +305,44 @@ def test_killed_at_any_moment_it_leaves_a_registry_that_serves_and_goes_on(scene
         wait_until(lambda: not any(map(scene.pulled, loose)), f"their bytes go: {scene.log[-1500:]}", 60)
     assert loose
     assert all(seen), "readers never notice"
+
+
+def test_a_second_keeper_waits_with_its_writer_until_the_first_is_gone(scene: Scene) -> None:
+    kept = scene.push("kept", "1")
+    scene.keep("app", f"{REPOSITORY}:1", kept)
+    begin(scene)
+    first = scene.keeper
+    scene.start()
+    assert first
+    wait_until(lambda: "its writer is waited for" in scene.log, "the second one waits")
+    first.kill()
+    first.wait(10)
+    wait_until(lambda: "its writer is waited for" in scene.log and listening(scene.writer.port), "it takes over")
+    assert scene.keeper
+    assert scene.keeper.poll() is None
+    loose = scene.push_when_it_takes("loose", "2")
+    wait_until(lambda: not scene.pulled(loose, "2"), f"it sweeps: {scene.log[-1500:]}", 60)
+    assert scene.pulled(kept, "1")
+
+
+def test_a_writer_that_is_killed_ends_its_keeper_and_the_next_one_goes_on(scene: Scene) -> None:
+    kept = scene.push("kept", "1", sparse=True)
+    scene.keep("app", f"{REPOSITORY}:1", kept)
+    begin(scene)
+    for pause in (0.0, 1.2):
+        time.sleep(pause)
+        keeper = scene.keeper
+        assert keeper
+        children = Path(f"/proc/{keeper.pid}/task/{keeper.pid}/children")
+        wait_until(lambda: bool(children.read_text().split()), "a writer runs")  # noqa: B023 - asked in this round
+        for pid in children.read_text().split():
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        wait_until(lambda: keeper.poll() is not None or listening(scene.writer.port), "seen")  # noqa: B023
+        if keeper.poll() is None:  # it was the collector: the writer came back by itself
+            continue
+        assert keeper.poll() == 137
+        scene.start()
+    loose = scene.push_when_it_takes("loose", "2")
+    wait_until(lambda: not scene.pulled(loose, "2"), f"it sweeps: {scene.log[-1500:]}", 60)
+    assert scene.pulled(kept, "1")

@@ -148,3 +148,33 @@ def test_what_the_hooks_may_do(installed: ControlPlane, question: tuple[str, ...
 )
 def test_what_rescue_may_do(installed: ControlPlane, question: tuple[str, ...], expected: bool) -> None:
     assert allowed(installed, "kuik-rescue", *question) is expected
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        (("list", "cachedimages.kuik.dev"), True),
+        (("watch", "cachedimages.kuik.dev"), True),
+        (("patch", "cachedimages.kuik.dev"), True),
+        (("get", "imagecaches.kuik.dev"), True),
+        (("patch", "imagecaches.kuik.dev"), True),
+        (("list", "pods", "-A"), True),
+        (("list", "deployments.apps", "-A"), True),
+        (("list", "cronjobs.batch", "-A"), True),
+        (("list", "cachepolicies.kuik.dev", "-A"), True),
+        (("create", "events", "-n", "default"), True),
+        (("delete", "cachedimages.kuik.dev"), False),
+        (("create", "cachedimages.kuik.dev"), False),
+        (("patch", "cachedimages.kuik.dev", "--subresource=status"), False),
+        (("patch", "imagecaches.kuik.dev", "--subresource=status"), False),
+        (("delete", "imagecaches.kuik.dev"), False),
+        (("patch", "pods", "-A"), False),
+        (("watch", "pods", "-A"), False),
+        (("list", "nodes"), False),
+        (("list", "secrets", "-n", NAMESPACE), False),
+        (("get", "secrets/kuik-registry", "-n", NAMESPACE), False),
+        (("*", "*", "-A"), False),
+    ],
+)
+def test_what_the_keeper_may_do(installed: ControlPlane, question: tuple[str, ...], expected: bool) -> None:
+    assert allowed(installed, "kuik-keeper", *question) is expected
