@@ -174,6 +174,7 @@ class Keeper:
         if verdict.stopped and self.report.sweep.confirm != verdict.token:
             _log.warning("%s", verdict.message)
             self.cluster.say("SweepStopped", verdict.message, once=f"stopped-{verdict.token}", warning=True)
+        self.tally.swept(waiting, stopped=verdict.stopped)
         self.report = replace(self.report, sweep=sweep)
 
     def _remove(self, places: Collection[Place]) -> int:

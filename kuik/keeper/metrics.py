@@ -31,6 +31,8 @@ class KeeperMetrics(Collector):
         for name, what, value in room:
             if value is not None:
                 yield GaugeMetricFamily(f"kuik_keeper_volume_{name}_bytes", what, value)
+        yield GaugeMetricFamily("kuik_keeper_loose_tags", "Tags that stand for no CachedImage.", tally.loose_tags)
+        yield GaugeMetricFamily("kuik_keeper_sweep_stopped", "Whether a sweep waits.", int(tally.sweep_stopped))
         yield CounterMetricFamily("kuik_keeper_removed_tags", "Tags removed.", tally.removed_tags)
         collections = CounterMetricFamily("kuik_keeper_collections", "Garbage collections.", labels=["outcome"])
         collections.add_metric(["Done"], tally.collections - tally.failed_collections)

@@ -16,6 +16,8 @@ class Tally:
     freed_bytes: int = 0
     writer_away_seconds: float = 0.0
     failed_rounds: int = 0
+    loose_tags: int = 0
+    sweep_stopped: bool = False
     hashed_bytes: int = 0
     damaged_images: int = 0
     missing_images: int = 0
@@ -29,6 +31,10 @@ class Tally:
         """An image was not whole."""
         self.damaged_images += damaged
         self.missing_images += not damaged
+
+    def swept(self, loose: int, *, stopped: bool) -> None:
+        """So many tags stand for nothing, after a sweep that stopped to ask a person, or did not."""
+        self.loose_tags, self.sweep_stopped = loose, stopped
 
     def removed(self, tags: int) -> None:
         """Tags went."""

@@ -10,6 +10,7 @@ from registry.attached import fallback_tag, subject_of, subjects
 from registry.catalog import repositories
 from registry.client import Client
 from registry.credentials import Credentials
+from registry.digest import Digest
 from registry.errors import NotFound, RegistryError, Unsupported
 from registry.reference import Reference
 from registry.transport import Transport

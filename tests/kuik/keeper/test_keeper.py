@@ -253,9 +253,11 @@ def test_a_stopped_sweep_goes_on_at_a_persons_word_at_once_and_that_counts_once(
     assert len(scene.left) == 14
     stopped = scene.keeper.report.sweep
     assert (stopped.state, stopped.due, stopped.total) == ("Stopped", 13, 14)
+    assert (scene.keeper.tally.loose_tags, scene.keeper.tally.sweep_stopped) == (13, True)
     scene.cluster.annotate_cache({"kuik.dev/confirm-sweep": f"beef,{stopped.confirm}"})
     scene.lives(0.05)
     assert scene.left == {f"{NGINX}:1"}
+    assert (scene.keeper.tally.loose_tags, scene.keeper.tally.sweep_stopped) == (0, False)
     scene.volume.there |= {*many, Place.parse(LOOSE)}
     scene.lives(3)
     assert len(scene.left) == 14, "the word was about those of that time"
