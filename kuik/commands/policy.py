@@ -3,6 +3,7 @@
 import click
 
 from kuik.commands.policy_inventory import inventory
+from kuik.commands.policy_lint import lint
 from kuik.commands.policy_plan import plan
 from kuik.commands.policy_test import test_
 from kuik.commands.policy_why import why_
@@ -13,5 +14,5 @@ def policy() -> None:
     """See what policies do, before they do it."""
 
 
-for command in (plan, why_, test_, inventory):
+for command in (plan, why_, test_, lint, inventory):
     policy.add_command(command)

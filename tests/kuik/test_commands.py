@@ -15,6 +15,7 @@ COMMANDS = (
     ("check",),
     ("policy", "plan"),
     ("policy", "why"),
+    ("policy", "lint"),
     ("policy", "test"),
     ("policy", "inventory"),
     ("pods", "rewrite"),
