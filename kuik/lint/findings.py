@@ -8,7 +8,7 @@ from hooks.containers import Obstacle, containers, image_volumes, originals_of, 
 from hooks.facts import Settings
 from hooks.glob import glob
 from hooks.policy import Policies
-from hooks.rules import CACHE, IGNORE, Rule
+from hooks.rules import IGNORE, Rule
 from kube.types import Key, Object, metadata
 from kuik.lint.overlap import covers, meet
 from kuik.plan.groups import workloads_of
@@ -112,11 +112,4 @@ def _adds(rule: Rule, earlier: Rule) -> bool:
     """
     if rule.action == IGNORE or (earlier.action == IGNORE and earlier.enforced):
         return False
-    terms, said = rule.terms, earlier.terms
-    if earlier.action != CACHE:
-        return bool(terms.retention or terms.refresh or terms.platforms is not None)
-    return bool(
-        (terms.retention and not said.retention)
-        or (terms.refresh and not said.refresh)
-        or (terms.platforms is not None and said.platforms is None)
-    )
+    return rule.terms.under(earlier.terms) != earlier.terms

@@ -32,6 +32,7 @@ class Kept:
     refresh: str
     platforms: tuple[str, ...]
     users: tuple[str, ...]
+    referrers: bool = False
     unused_since: str = ""
     size: int | None = None
     cached: bool = False
@@ -43,6 +44,7 @@ class Kept:
             "retention": self.retention,
             "refresh": self.refresh,
             "platforms": ", ".join(self.platforms) or "all",
+            "referrers": "kept" if self.referrers else "not kept",
         }
 
 
@@ -101,6 +103,7 @@ def _kept(image: Object) -> Kept:
         refresh=f"{refresh.get('mode', 'Sync')} every {refresh.get('interval', '1h')}",
         platforms=tuple(spec.get("platforms") or ()),
         users=tuple(map(str, users)),
+        referrers=spec.get("referrers") is True,
         unused_since="" if spec.get("retain") is True else str(spec.get("unusedSince", "")),
         size=size if isinstance(size, int) else None,
         cached=bool(status.get("digest")) and status.get("phase") != "Failed",

@@ -84,7 +84,7 @@ def _what(one: ImageChange) -> str:
         return f"is used again{size}{_by(one.after)}"
     changed = (
         f"{name} {one.before.get(name, '-')} -> {one.after.get(name, '-')}"
-        for name in ("retention", "refresh", "platforms")
+        for name in ("retention", "refresh", "platforms", "referrers")
         if one.before.get(name) != one.after.get(name)
     )
     return f"{', '.join(changed)}{_by(one.after)}"

@@ -90,8 +90,10 @@ def _containers(space: Object, workload: Workload, policies: Policies, settings:
 
 def _terms(fitting: list[Rule]) -> dict[str, str]:
     """What the rules say of how the image is kept; what none says is the ImageCache's."""
-    terms, platforms_by = Terms(), ""
+    terms, platforms_by, referrers_by = Terms(), "", ""
     for rule in fitting:
+        if terms.referrers is None and rule.terms.referrers is not None:
+            referrers_by = rule.name
         if terms.platforms is None and rule.terms.platforms is not None:
             platforms_by = rule.name
         terms = rule.terms.under(terms)
@@ -102,4 +104,6 @@ def _terms(fitting: list[Rule]) -> dict[str, str]:
         said["refresh"] = f"{terms.refresh.mode} every {terms.refresh.interval} by {terms.refresh.rule}"
     if terms.platforms is not None:
         said["platforms"] = f"{', '.join(sorted(terms.platforms)) or 'all'} by {platforms_by}"
+    if terms.referrers is not None:
+        said["referrers"] = f"{'kept' if terms.referrers else 'not kept'} by {referrers_by}"
     return said

@@ -31,6 +31,7 @@ ALL, HUB = rule("all", "Ignore"), rule("hub", "Ignore", images=["docker.io/*"])
         ([HUB, rule("b", "Cache", images=["docker.io/library/nginx:1"])], {"b": "Shadowed"}),
         ([HUB, rule("b", "Cache", images=["docker.io/library/nginx:1"], retention="7d")], {}),
         ([rule("a", "Cache"), rule("b", "Cache", retention="7d")], {}),
+        ([rule("a", "Cache"), rule("b", "Cache", referrers=True)], {}),
         ([rule("a", "Cache", retention="1d"), rule("b", "Cache", images=["x"], retention="7d")], {"b": "Shadowed"}),
         ([rule("a", "Ignore", namespaces=["a-*"]), rule("b", "Ignore", namespaces=["a-b", "a-c"])], {"b": "Shadowed"}),
         ([rule("a", "Ignore", namespaces=["a-*"]), rule("b", "Ignore", namespaces=["a-b", "b"])], {}),

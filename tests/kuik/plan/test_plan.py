@@ -155,6 +155,19 @@ def test_kustomizations_name_what_counts(seen: Path, tmp_path: Path) -> None:
     assert "without end" in kuik("policy", "plan", "--inventory", seen, "--to", to).output
 
 
+def test_signatures_are_a_term_too(seen: Path, tmp_path: Path) -> None:
+    signed = policy("p", rule("signed", "Cache", images=["**/nginx:*"], referrers=True))
+    to = folder(tmp_path / "to", a=signed)
+    assert images(plan(seen, "--to", to)) == {NGINX: "terms"}
+    assert "referrers not kept -> kept" in kuik("policy", "plan", "--inventory", seen, "--to", to).output
+    why = kuik("policy", "why", "dns", "-n", "kube-system", "-f", to, "-f", _pod(tmp_path)).output
+    assert "referrers kept by ClusterCachePolicy/p/signed" in why
+
+
+def _pod(folder_: Path) -> Path:
+    return folder(folder_ / "pods", dns=pod("kube-system", "dns", "nginx:1"))
+
+
 def test_markdown_is_fit_for_a_comment(seen: Path, tmp_path: Path) -> None:
     done = kuik("policy", "plan", "--inventory", seen, "--to", folder(tmp_path / "to", a=NO_REDIS), "-o", "markdown")
     assert "### What this change of policies does" in done.output

@@ -49,7 +49,7 @@ def policy(name: str, *rules: dict[str, Any], ns: str = "") -> dict[str, Any]:
 
 def rule(name: str, action: str, **match: Any) -> dict[str, Any]:
     others: dict[str, Any] = {
-        key: match.pop(key) for key in ("retention", "enforced", "refresh", "platforms") if key in match
+        key: match.pop(key) for key in ("retention", "enforced", "refresh", "platforms", "referrers") if key in match
     }
     return {"name": name, "action": action, "match": match, **others}
 
