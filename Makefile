@@ -33,7 +33,7 @@ test-dataplane: .venv/.dev ## the data plane on real registries, S3 and containe
 
 e2e: .venv/.dev ## the scenarios on a real node: kubelet, containerd and our own image (needs root), built once into a cache
 	scripts/setup node
-	tests/rig/build control-plane node dns registry containerd
+	tests/rig/build control-plane node dns registry containerd helm
 	KUIK_WRITE_PAGES=1 $(BIN)/python -m tests.e2e $(PYTEST_ARGS)
 
 scale: .venv/.dev ## 3,000 pods and 600 images on a real API server, then churn that must write nothing: make scale [NAMESPACES=200] [PODS=3000] [IMAGES=600]

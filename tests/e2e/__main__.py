@@ -7,7 +7,6 @@ import tempfile
 from pathlib import Path
 
 from tests.e2e.rig import image, needs, sandbox
-from tests.e2e.rig.images import registry_image
 
 
 def main(arguments: list[str]) -> int:
@@ -22,8 +21,7 @@ def main(arguments: list[str]) -> int:
     sys.stdout.flush()
     os.environ["KUIK_E2E_SIZE"] = sizes
     os.environ["KUIK_E2E_IMAGE"] = json.dumps(built.config)
-    archives = [built.archive, registry_image(image.home())]
-    os.environ["KUIK_E2E_IMAGES"] = os.pathsep.join(map(str, archives))
+    os.environ["KUIK_E2E_IMAGES"] = str(built.archive)
     pytest = [sys.executable, "-m", "pytest", "-q", "tests/e2e", "-p", "no:cacheprovider", *arguments]
     return sandbox.run(pytest, folder)
 

@@ -8,6 +8,12 @@ from tests.e2e.rig.install import Installed, proxied
 from tests.e2e.rig.workload import Workloads
 
 
+def test_installing_restarts_nothing(kuik: Installed, pods: Workloads) -> None:
+    """`helm install` while pods run: their containers are the same as before, and so are their images."""
+    assert kuik.found_running
+    assert kuik.found_running.items() <= pods.running().items()
+
+
 def test_the_first_image_is_pulled_through_the_proxy_and_cached(kuik: Installed, pods: Workloads) -> None:
     """A pod's first image comes through the proxy and becomes Cached; `kubectl describe ci` tells the story."""
     upstream = kuik.cluster.upstreams["docker.io"]
@@ -35,7 +41,7 @@ def test_a_second_node_asks_upstream_for_nothing(kuik: Installed, pods: Workload
     pods.run("here", "everywhere:1", node="node-1")
     pods.ready("here")
     kuik.cached("docker.io/library/everywhere:1")
-    kuik.second_node()
+    kuik.node(2)
     asked = Asked(kuik.cluster.upstreams["docker.io"], "library/everywhere")
     pods.run("there", "everywhere:1", node="node-2")
     pods.ready("there")

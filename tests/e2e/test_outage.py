@@ -63,3 +63,12 @@ def test_init_and_ephemeral_containers_start_again(dead: None, kuik: Installed, 
     assert pods.ephemeral_runs("with-init", "look")
     assert pods.pod("with-init")["spec"]["ephemeralContainers"][0]["image"] == proxied("app:1")
     pods.delete("with-init")
+
+
+def test_a_fresh_node_joins_while_upstream_is_dead(dead: None, kuik: Installed, pods: Workloads) -> None:
+    """A fresh node joins while upstream is dead, kuik's own image loaded on it: pods start there from the cache."""
+    kuik.node(3)
+    pods.run("fresh", "app:1", node="node-3")
+    pods.ready("fresh")
+    assert pods.image("fresh") == proxied("app:1")
+    pods.delete("fresh")

@@ -1,5 +1,7 @@
 """Whatever of kuik is dead or told to keep out, a pod starts as it would without it."""
 
+import pytest
+
 from tests.e2e.rig.asked import Asked
 from tests.e2e.rig.images import runnable
 from tests.e2e.rig.install import Installed, proxied
@@ -23,6 +25,29 @@ def test_a_pod_is_excluded_by_its_label(kuik: Installed, pods: Workloads) -> Non
     kuik.cached("docker.io/library/included:1")
     assert not any("excluded" in one["spec"]["image"] for one in kuik.get("ci"))
     pods.delete("excluded", "included")
+
+
+@pytest.mark.parametrize(
+    "dead", ["deployment/kuik-hooks", "statefulset/kuik-shield", "statefulset/kuik-registry", "daemonset/kuik-proxy"]
+)
+def test_one_part_of_kuik_is_dead(kuik: Installed, pods: Workloads, dead: str) -> None:
+    """One part of kuik is dead: a pod with a new image starts, and so does one with an image that is cached."""
+    upstream, name = kuik.cluster.upstreams["docker.io"], dead.rpartition("-")[2]
+    for kind in ("old", "new"):
+        upstream.push(runnable(f"{kind}-{name}"), f"library/{kind}-{name}", "1")
+    pods.run("before", f"old-{name}:1", node="node-1")
+    pods.ready("before")
+    kuik.cached(f"docker.io/library/old-{name}:1")
+    pods.delete("before")
+    kuik.cluster.nodes[1].remove_images(f"/old-{name}")
+    with kuik.without_proxies() if name == "proxy" else kuik.scaled_to_nothing(dead):
+        pods.run("old", f"old-{name}:1", node="node-1")
+        pods.run("new", f"new-{name}:1", node="node-1")
+        pods.ready("old")
+        pods.ready("new")
+        assert "Failed" not in pods.events("old") + pods.events("new"), "at the first attempt"
+    kuik.wait_until_ready()
+    pods.delete("old", "new")
 
 
 def test_everything_of_kuik_is_dead(kuik: Installed, pods: Workloads) -> None:

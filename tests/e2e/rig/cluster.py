@@ -1,6 +1,7 @@
 """A cluster in the sandbox: control plane, DNS, upstream registries, and nodes on demand."""
 
 import os
+import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +13,14 @@ from tests.e2e.rig.images import archive, runnable
 from tests.e2e.rig.network import CONTROL_PLANE, make_bridge
 from tests.e2e.rig.node import PAUSE, Node
 from tests.rig.authority import Authority
+from tests.rig.built import program
 from tests.rig.upstream import Known, Upstream
 
-UPSTREAMS = {"docker.io": ("registry-1.docker.io", "10.88.0.2"), "registry.example": ("registry.example", "10.88.0.3")}
+UPSTREAMS = {"docker.io": ("registry-1.docker.io", "10.88.0.2"), "private.example": ("private.example", "10.88.0.3")}
 """Registries as images name them: the host that is asked, and its address here."""
+PRIVATE = "private.example"
+"""The registry that asks everybody for USER and PASSWORD."""
+USER, PASSWORD = "team", "correct-horse-battery"
 _MOST_NODES = 5
 
 
@@ -42,7 +47,8 @@ class Cluster:
         names.serve(self.plane, self.folder / "dns", dict(UPSTREAMS.values()))
         for name, (host, address) in UPSTREAMS.items():
             known = Known(host, address, self.authority.bundle, *self.authority.issue(host))
-            self.upstreams[name] = Upstream(self.folder / name, port=443, known=known).start()
+            account = (USER, PASSWORD) if name == PRIVATE else ("", "")
+            self.upstreams[name] = Upstream(self.folder / name, *account, port=443, known=known).start()
         archive(runnable("pause"), PAUSE, self.folder / "pause.tar")
         self.seconds = time.monotonic() - begun
         return self
@@ -52,6 +58,15 @@ class Cluster:
         node = Node(number, self.plane, self.folder / f"node-{number}", self.authority.bundle)
         self.nodes[number] = node.start(self.folder / "pause.tar", *images)
         return node
+
+    def helm(self, *words: str) -> str:
+        """What helm prints; fails with its own words."""
+        homes = {name: str(self.folder / "helm") for name in ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")}
+        command = [program("helm"), f"--kubeconfig={self.plane.kubeconfig()}", *words]
+        environment = os.environ | homes
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+        assert done.returncode == 0, f"helm {' '.join(words)}: {done.stderr}{done.stdout}"
+        return done.stdout
 
     def named(self, name: str) -> Node:
         """The node of that name."""

@@ -1,7 +1,6 @@
 """Images that run: Debian's static busybox in one layer that all share, and a layer of their own."""
 
 import gzip
-import hashlib
 import io
 import json
 import random
@@ -11,14 +10,11 @@ from pathlib import Path
 
 from registry.digest import Digest
 from registry.manifest import OCI_MANIFEST, Platform
-from tests.rig.built import program
 from tests.rig.images import BuiltImage
 from tests.rig.processes import find
 
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
-REGISTRY = "registry.rig/distribution:3"
-"""The image that stands for the distribution project's own."""
 SLEEP = ("/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 3600 & wait; done")
 """Runs until it is told to end, and then ends at once."""
 
@@ -30,17 +26,6 @@ def runnable(seed: object, *, command: tuple[str, ...] = SLEEP, size: int = 4096
     own = _tar({"seed": random.Random(str(seed)).randbytes(size)})  # noqa: S311  reproducible bytes are wanted
     said = {"Cmd": list(command), "Env": ["PATH=/bin"], "Labels": {"seed": str(seed)}}
     return _image([base, own], said)
-
-
-def registry_image(folder: Path) -> Path:
-    """The archive of an image with nothing but the rig's registry, in place of the distribution project's."""
-    binary = Path(program("registry"))
-    print_ = hashlib.sha256(binary.read_bytes()).hexdigest()[:12]
-    file = folder / f"registry-{print_}.tar"
-    if not file.exists():
-        built = _image([_tar({"bin/registry": binary.read_bytes()})], {"Entrypoint": ["/bin/registry"]})
-        archive(built, REGISTRY, file)
-    return file
 
 
 def archive(built: BuiltImage, name: str, file: Path) -> Path:

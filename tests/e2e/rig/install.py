@@ -1,6 +1,8 @@
 """kuik in a cluster, as its user installs it, with Metacontroller or our driver in its place."""
 
 import json
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -14,10 +16,13 @@ from tests.cluster.rig.control_plane import DRIVER
 from tests.cluster.rig.workloads import pod
 from tests.e2e.rig.cluster import Cluster
 from tests.e2e.rig.images import runnable
+from tests.e2e.rig.workload import Workloads
 from tests.rig.processes import wait_until
 
 ROOT = Path(__file__).parents[3]
 NAMESPACE = "kuik-system"
+_SCALED = ("deployment", "statefulset")
+CHART = "charts/kube-image-keeper"
 HOOKS = f"http://kuik-hooks.{NAMESPACE}.svc.cluster.local:8080"
 
 
@@ -39,22 +44,48 @@ class Installed:
         self.images = images
         self.kubectl = cluster.plane.kubectl
         self.seconds = 0.0
+        self.found_running: dict[str, tuple[str, int]] = {}
 
     def install(self) -> None:
-        """Apply everything, and return when all of it is ready and pods are pointed to the proxies."""
+        """Install the chart, and return when all of it is ready and pods are pointed to the proxies."""
         begun = time.monotonic()
+        self.found_running = Workloads(self.cluster.plane).running()
         self.cluster.upstreams["docker.io"].push(runnable("asked"), "library/asked", "1")
+        self._make_volumes()
         if metacontroller.binary():
             metacontroller.install_crds(self.cluster.plane)
-            self.kubectl("apply", "-k", str(ROOT / "metacontroller"))
         else:
-            for name in ("namespace.yaml", "crds/", "rbac.yaml", "hooks.yaml"):
-                self.kubectl("apply", "-f", str(ROOT / "metacontroller" / name))
-        self.kubectl("apply", "-f", str(Path(__file__).parent / "by_hand.yaml"))
-        self.kubectl("apply", "-f", "-", stdin=json.dumps(self.image_cache()))
+            self.kubectl("apply", "-f", "-", stdin=json.dumps(_controllers_kinds()))
+            self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
         self.start_controllers()
+        self.helm("install", "--create-namespace", "--wait", "--timeout=120s")
         self.wait_until_ready()
         self.seconds = time.monotonic() - begun
+
+    def helm(self, verb: str, *words: str, **values: Any) -> str:
+        """What helm prints of installing or upgrading kuik; `values` are more of the chart's, at their top."""
+        given = self.cluster.folder / "values.json"
+        given.write_text(json.dumps(self.values() | values))
+        return self.cluster.helm(verb, "kuik", str(ROOT / CHART), "-n", NAMESPACE, f"--values={given}", *words)
+
+    def values(self) -> dict[str, Any]:
+        """What a user gives here: the image by its name on the nodes, and the authority of the registries."""
+        authority = self.cluster.authority.bundle.read_text()
+        registries = [{"host": host, "ca": authority} for host in self.cluster.upstreams]
+        image = {"repository": "kube-image-keeper", "tag": "dev"}
+        # The chart asks for the kind of a running Metacontroller, which here is a process beside the cluster.
+        return {"image": image, "imageCache": {"spec": {"registries": registries}}}
+
+    def _make_volumes(self) -> None:
+        """Volumes for claims, as a cluster's provisioner would make them."""
+        for number in range(3):
+            place = self.cluster.folder / "volumes" / str(number)
+            place.mkdir(parents=True)
+            place.chmod(0o777)
+            spec = {"capacity": {"storage": "50Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": str(place)}}
+            meta = {"name": f"volume-{number}"}
+            volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": meta, "spec": spec}
+            self.kubectl("create", "-f", "-", stdin=json.dumps(volume))
 
     def start_controllers(self) -> None:
         """Run Metacontroller, or our driver, where services are reached."""
@@ -95,10 +126,37 @@ class Installed:
         wait_until(is_cached, f"{image} is cached: {[one.get('status') for one in found()]}", seconds)
         return str(found()[0]["metadata"]["name"])
 
-    def second_node(self) -> None:
-        """Have node-2, with a proxy that is ready."""
-        if 2 not in self.cluster.nodes:
-            self.cluster.node(2, *self.images)
+    def proven(self, image: str) -> None:
+        """Return once the status of an image's CachedImage names who may have it."""
+
+        def is_proven() -> bool:
+            return any(one.get("status", {}).get("access") for one in self.get("ci") if one["spec"]["image"] == image)
+
+        wait_until(is_proven, f"it is known who may have {image}", 60)
+
+    def command(self, *words: str) -> str:
+        """What the command line says to a user whose kubectl asks this cluster; fails with its own words."""
+        done = self.try_command(*words)
+        assert done.returncode == 0, f"kuik {' '.join(words)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def try_command(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """Run the command line, whatever comes of it."""
+        environment = os.environ | {"KUBECONFIG": str(self.cluster.plane.kubeconfig())}
+        return subprocess.run(
+            [sys.executable, "-m", "kuik", *words],
+            capture_output=True,
+            text=True,
+            env=environment,
+            cwd=ROOT,
+            timeout=120,
+            check=False,
+        )
+
+    def node(self, number: int) -> None:
+        """Have node `number`, with kuik's own image on it and a proxy that is ready."""
+        if number not in self.cluster.nodes:
+            self.cluster.node(number, *self.images)
         self.wait_until_ready()
 
     @contextmanager
@@ -117,22 +175,28 @@ class Installed:
     def gone(self) -> Iterator[None]:
         """Nothing of kuik runs meanwhile, Metacontroller neither."""
         self.stop_controllers()
-        replicas = {
-            f"{kind}/{one['metadata']['name']}": one["spec"]["replicas"]
-            for kind in ("deployment", "statefulset")
-            for one in self.get(kind, "-n", NAMESPACE)
-        }
-        with self.without_proxies():
-            for name in replicas:
-                self.kubectl("scale", "-n", NAMESPACE, name, "--replicas=0")
-            for component in ("hooks", "shield", "registry"):
-                self._wait_until_gone(component)
-            try:
-                yield
-            finally:
-                for name, number in replicas.items():
-                    self.kubectl("scale", "-n", NAMESPACE, name, f"--replicas={number}")
-                self.start_controllers()
+        every = [f"{kind}/{one['metadata']['name']}" for kind in _SCALED for one in self.get(kind, "-n", NAMESPACE)]
+        with self.without_proxies(), self.scaled_to_nothing(*every):
+            yield
+        self.start_controllers()
+
+    @contextmanager
+    def scaled_to_nothing(self, *names: str) -> Iterator[None]:
+        """None of these run meanwhile, each named as `deployment/kuik-hooks`."""
+        before = {name: self.one(name)["spec"]["replicas"] for name in names}
+        for name in names:
+            self.kubectl("scale", "-n", NAMESPACE, name, "--replicas=0")
+            self._wait_until_gone(self.one(name)["metadata"]["labels"]["app.kubernetes.io/component"])
+        try:
+            yield
+        finally:
+            for name, number in before.items():
+                self.kubectl("scale", "-n", NAMESPACE, name, f"--replicas={number}")
+
+    def one(self, name: str) -> Object:
+        """One of kuik's objects, named as `deployment/kuik-hooks`."""
+        found: Object = json.loads(self.kubectl("get", "-n", NAMESPACE, name, "-o", "json"))
+        return found
 
     def _wait_until_gone(self, component: str) -> None:
         label = f"app.kubernetes.io/component={component}"
@@ -141,14 +205,32 @@ class Installed:
             self.kubectl("delete", "-n", NAMESPACE, "--grace-period=1", "--ignore-not-found", "--wait", *pods)
         wait_until(lambda: not self.get("pods", "-n", NAMESPACE, "-l", label), f"no {component} is left", 45)
 
-    def image_cache(self) -> dict[str, Any]:
-        """The one object that a user writes: the registries here are known to the sandbox's authority alone."""
-        authority = self.cluster.authority.bundle.read_text()
-        registries = [{"host": host, "ca": authority} for host in self.cluster.upstreams]
-        spec = {"retention": "30d", "registries": registries}
-        return {"apiVersion": "kuik.dev/v1alpha1", "kind": "ImageCache", "metadata": {"name": "default"}, "spec": spec}
-
     def get(self, kind: str, *words: str) -> list[dict[str, Any]]:
         """Objects of a kind."""
         found: list[dict[str, Any]] = json.loads(self.kubectl("get", kind, *words, "-o", "json"))["items"]
         return found
+
+
+def _controllers_kinds() -> Object:
+    """The kinds of Metacontroller's objects where it is away: our driver reads the controllers from their files."""
+    names = {"CompositeController": "compositecontrollers", "DecoratorController": "decoratorcontrollers"}
+    free = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": free}}
+    items = [
+        {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {
+                "name": f"{plural}.metacontroller.k8s.io",
+                "annotations": {"api-approved.kubernetes.io": "unapproved, as Metacontroller's own"},
+            },
+            "spec": {
+                "group": "metacontroller.k8s.io",
+                "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
+                "scope": "Cluster",
+                "versions": [version],
+            },
+        }
+        for kind, plural in names.items()
+    ]
+    return {"apiVersion": "v1", "kind": "List", "items": items}

@@ -18,6 +18,7 @@ PROGRAMS = {
     "buildah": "buildah",
     "debootstrap": "debootstrap",
     "docker-registry": "docker-registry",
+    "htpasswd": "apache2-utils",
     "sysctl": "procps",
 }
 """Programs of the machine, and the Debian package of each."""
@@ -26,6 +27,7 @@ _BUILT = {
     "control-plane": ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl"),
     "node": ("kubelet", "kube-proxy", "kube-scheduler"),
     "dns": ("coredns",),
+    "helm": ("helm",),
     "registry": ("registry",),
     "containerd": ("containerd2/containerd", "containerd2/ctr", "containerd2/containerd-shim-runc-v2"),
 }

@@ -50,6 +50,11 @@ class Workloads:
         found: Object = json.loads(self._kubectl("get", "pod", name, "-n", self.namespace, "-o", "json"))
         return found
 
+    def labelled(self, selector: str) -> list[Object]:
+        """The pods with a label that are not about to end."""
+        listed = json.loads(self._kubectl("get", "pods", "-n", self.namespace, "-l", selector, "-o", "json"))["items"]
+        return [one for one in listed if "deletionTimestamp" not in one["metadata"]]
+
     def image(self, name: str) -> str:
         """The image of the pod's first container, as the API server has it."""
         return str(self.pod(name)["spec"]["containers"][0]["image"])
