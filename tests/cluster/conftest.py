@@ -18,6 +18,11 @@ def pytest_ignore_collect(config: pytest.Config) -> bool | None:
     return None if any("cluster" in Path(argument).parts for argument in config.args) else True
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let what looks back at the whole run come last."""
+    items.sort(key=lambda item: Path(str(item.fspath)).name == "test_used_rights.py")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say plainly what was not proved on this machine."""
     if metacontroller.binary() is None:
@@ -27,7 +32,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """etcd, kube-apiserver and kube-controller-manager, empty."""
-    running = ControlPlane(tmp_path_factory.mktemp("control-plane")).start()
+    running = ControlPlane(tmp_path_factory.mktemp("control-plane"), accounts_audited=True).start()
     yield running
     running.stop()
 

@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+import sys
+from functools import cache
 
 import pytest
 import yaml
@@ -51,3 +53,28 @@ def test_helm_finds_nothing(shape: str) -> None:
     command = [program("helm"), "lint", "--strict", str(CHART), "-f", "-"]
     done = subprocess.run(command, input=json.dumps(SHAPES[shape]), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+@cache
+def help_of(*words: str) -> str:
+    """What one of kuik's programs says of its options."""
+    done = subprocess.run([sys.executable, "-m", *words, "--help"], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_every_program_knows_the_options_that_it_is_given() -> None:
+    seen = set()
+    for values in SHAPES.values():
+        for one in rendered(values=values):
+            pod = one.get("spec", {}).get("template", {}).get("spec", {})
+            for container in (*pod.get("initContainers", ()), *pod.get("containers", ())):
+                words = [str(word) for word in container.get("args", ())]
+                if not words:
+                    continue  # the registry itself
+                words = words[: words.index("--")] if "--" in words else words
+                program_ = tuple(words[:2]) if words[1:2] == ["hold"] else (words[0],)
+                options = {word.partition("=")[0] for word in words if word.startswith("--")}
+                seen.add(program_[0])
+                assert {option for option in options if option not in help_of(*program_)} == set(), program_
+    assert {"hooks", "hooks.admission_server", "proxy", "proxy.shield", "kuik.keeper", "kuik.mirror"} <= seen
+    assert "--sibling" in help_of("kuik.keeper")

@@ -23,7 +23,7 @@ def test_an_image_is_removed(kuik: Installed, pods: Workloads) -> None:
 
 
 def test_kuik_is_uninstalled(kuik: Installed, pods: Workloads) -> None:
-    """The way out: mode Off, `kuik pods revert --evict` rolls what needs a proxy, `helm uninstall` leaves no webhook."""
+    """The way out: mode Off, `kuik pods revert --evict`, then `helm uninstall` leaves nothing in the way."""
     kuik.cluster.upstreams["docker.io"].push(runnable("stays"), "library/stays", "1")
     pods.create(deployment("default", "stays", "stays:1", terminationGracePeriodSeconds=1))
     kuik.kubectl("rollout", "status", "deployment/stays", "--timeout=45s")

@@ -26,7 +26,7 @@ apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
-  - {level: Metadata, verbs: [create, update, patch, delete, deletecollection]}
+%s  - {level: Metadata, verbs: [create, update, patch, delete, deletecollection]}
   - {level: None}
 """
 
@@ -64,15 +64,20 @@ class ForNodes:
         }
 
 
+_ACCOUNTS = '  - {level: Metadata, userGroups: ["system:serviceaccounts:kuik-system"]}\n'
+
+
 @dataclass
 class ControlPlane:
     """Processes whose data lives in `folder`. `start` returns when the API server is ready for every request.
 
-    With `audited`, the API server notes every write, and by whom, in `audit`. With `nodes` it has a scheduler too.
+    With `audited`, the API server notes every write, and by whom, in `audit`; with `accounts_audited` also what kuik's
+    service accounts read. With `nodes` it has a scheduler too.
     """
 
     folder: Path
     audited: bool = False
+    accounts_audited: bool = False
     nodes: ForNodes | None = None
     api: Api = field(init=False)
     seconds: float = 0.0
@@ -192,9 +197,9 @@ current-context: rig
         }
         if self.nodes:
             options |= self.nodes.api_server()
-        if self.audited:
+        if self.audited or self.accounts_audited:
             policy = self.folder / "audit-policy.yaml"
-            policy.write_text(_AUDIT)
+            policy.write_text(_AUDIT % (_ACCOUNTS if self.accounts_audited else ""))
             options |= {"audit-policy-file": str(policy), "audit-log-path": str(self.audit)}
         self.run("kube-apiserver", [program("kube-apiserver"), *_flags(options)])
         wait_until(self._ready, "kube-apiserver is ready")
