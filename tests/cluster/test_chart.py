@@ -122,6 +122,29 @@ def test_its_pods_are_made_where_namespaces_of_that_kind_are_privileged(release:
     release.kubectl("delete", "pod", "-n", NAMESPACE, "a-proxy")
 
 
+def test_the_server_keeps_everything_as_it_is_written(release: ControlPlane) -> None:
+    """So nobody who compares, as Argo CD does, has a difference to ignore."""
+    drift = []
+    for one in rendered():
+        if "helm.sh/hook" not in one["metadata"].get("annotations", {}):
+            name = f"{one['kind']}/{one['metadata']['name']}"
+            live = json.loads(release.kubectl("get", "-n", NAMESPACE, name, "-o", "json"))
+            drift += [f"{name}: {path}" for path in _differences(one, live)]
+    assert drift == []
+
+
+def _differences(written: Any, live: Any, path: str = "") -> Iterator[str]:
+    """Where what the server has is not what is written; what it has besides is its own."""
+    if isinstance(written, dict) and isinstance(live, dict):
+        for name, value in written.items():
+            yield from _differences(value, live.get(name), f"{path}.{name}")
+    elif isinstance(written, list) and isinstance(live, list) and len(written) == len(live):
+        for number, (one, other) in enumerate(zip(written, live, strict=True)):
+            yield from _differences(one, other, f"{path}[{number}]")
+    elif written != live and not (written in ({}, "") and live is None):
+        yield f"{path}: {written!r} is {live!r}"
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_whatever_is_rendered_is_taken_strictly(release: ControlPlane, shape: str) -> None:
     release.try_kubectl("create", "namespace", "elsewhere")
