@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
     os.environ["KUIK_E2E_SIZE"] = sizes
     os.environ["KUIK_E2E_IMAGE"] = json.dumps(built.config)
     os.environ["KUIK_E2E_IMAGES"] = str(built.archive)
-    pytest = [sys.executable, "-m", "pytest", "-q", "tests/e2e", "-p", "no:cacheprovider", *arguments]
+    pytest = [sys.executable, "-m", "pytest", "-q", "tests/e2e", "-p", "no:cacheprovider", "--timeout=300", *arguments]
     return sandbox.run(pytest, folder)
 
 
