@@ -63,6 +63,8 @@ def failures(case: Case, policies: Iterable[Object]) -> list[str]:
     decided: dict[str, str] = {}
     for (_, image), entry in found.decided.items():  # of namespaces that differ, Cache wins
         decided[image] = min(str(entry["decision"]), decided.get(image, "Ignore"))
+    for image in found.kept:  # a cluster policy's own images are in no inventory
+        decided.setdefault(image, "Cache")
     told = list(_differences("decision", case.expect, decided))
     for name, expected in case.settings.items():
         says = {image: entry[name] for (_, image), entry in found.decided.items() if name in entry}

@@ -28,3 +28,9 @@ def test_every_policy_has_its_parts_and_is_listed() -> None:
             parts = {"kustomization.yaml"}  # it is made of other folders
         assert parts <= {path.name for path in folder.iterdir()}
         assert f"[{folder.name}]({folder.name})" in listed
+
+
+def test_the_page_on_prefetch_shows_the_policy_as_it_is() -> None:
+    page = (FOLDER.parent / "docs" / "prefetch.md").read_text()
+    _, _, policy = (FOLDER / "pull-images-ahead" / "policy.yaml").read_text().partition("\n")
+    assert f"```yaml\n{policy}```" in page
