@@ -21,7 +21,12 @@ CHART = ROOT / "charts" / "kube-image-keeper"
 SOURCE = ROOT / "metacontroller"
 TABLE = ROOT / "docs" / "chart-values.md"
 SCHEMA = CHART / "values.schema.json"
-_COPIES = {"crds": "crds", "controllers": "files/controllers", "rbac.yaml": "files/rbac.yaml"}
+_COPIES = {
+    "crds": "crds",
+    "controllers": "files/controllers",
+    "rbac.yaml": "files/rbac.yaml",
+    "prefetch.yaml": "files/prefetch.yaml",
+}
 _KEPT = (
     "type",
     "enum",

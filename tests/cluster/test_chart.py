@@ -26,6 +26,7 @@ from tests.cluster.rig.helm import (
 from tests.cluster.rig.workloads import pod
 from tests.rig.processes import wait_until
 
+MANIFESTS = Path(__file__).parents[2] / "metacontroller"
 EVERYTHING: dict[str, Any] = {
     "image": {"repository": "registry.example/kuik", "pullSecrets": ["pull"]},
     "labels": {"team": "platform"},
@@ -103,6 +104,14 @@ def test_a_plain_installation_is_all_there(release: ControlPlane) -> None:
             release.kubectl("get", "-n", NAMESPACE, f"{one['kind']}/{one['metadata']['name']}")
     cache = json.loads(release.kubectl("get", "imagecache", "default", "-o", "json"))
     assert (cache["spec"]["mode"], cache["spec"]["delivery"]) == ("On", "Webhook")
+
+
+def test_it_has_all_that_the_manifests_have() -> None:
+    found = {(one["kind"], one["metadata"]["name"]) for one in rendered("--include-crds")}
+    for name in yaml.safe_load((MANIFESTS / "kustomization.yaml").read_text())["resources"]:
+        for one in yaml.safe_load_all((MANIFESTS / name).read_text()):
+            who = (one["kind"], one["metadata"]["name"])
+            assert who in found or one["kind"] == "Namespace", f"{name} has {who}"
 
 
 def test_its_pods_are_made_where_namespaces_of_that_kind_are_privileged(release: ControlPlane) -> None:
