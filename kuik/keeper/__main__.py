@@ -20,6 +20,7 @@ from kuik.keeper.check import READERS_TOKEN, findings, host_of
 from kuik.keeper.cluster import Cluster
 from kuik.keeper.distribution import folder_of
 from kuik.keeper.first_look import first_look
+from kuik.keeper.healer import Healer
 from kuik.keeper.healing import Siblings
 from kuik.keeper.keeper import SETTLES, Keeper
 from kuik.keeper.memory import Memory
@@ -108,7 +109,8 @@ def main(
         proofs = Proofs(keeper.volume, keeper.memory, tally, ends, _period(keeper.cluster), time.monotonic)
         others = [one for one in siblings if host_of(one).partition(".")[0] != volume]  # all pods get the same options
         away = Siblings(_reading(others), [host_of(one) for one in others])
-        truth = Truth(volume, keeper.cluster, keeper.volume, proofs, away, tally, ends, time.monotonic)
+        healer = Healer(keeper.volume, proofs, away, tally, ends)
+        truth = Truth(volume, keeper.cluster, proofs, healer, tally, ends, time.monotonic)
         truth.look_every = look_every
     try:
         told.start()

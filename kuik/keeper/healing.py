@@ -1,6 +1,7 @@
 """What a volume lacks comes from its siblings, so that upstream is not asked; bytes that are wrong are replaced."""
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -81,8 +82,15 @@ def mend(folder: Path, part: Descriptor, subject: Subject, siblings: Siblings) -
             continue
         return ""
     with storing(f"blob {part.digest}"), suppress(FileNotFoundError):
+        _clear(file_of(folder, part.digest))
         file_of(folder, part.digest).unlink()
     return failed
+
+
+def _clear(path: Path) -> None:
+    """Let no folder be where a file belongs, whoever made it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
 
 
 def _replace(path: Path, pieces: Iterator[bytes]) -> None:
@@ -97,6 +105,7 @@ def _replace(path: Path, pieces: Iterator[bytes]) -> None:
                     file.write(piece)
                 file.flush()
                 os.fsync(file.fileno())
+            _clear(path)
             fresh.replace(path)
             sync_folder(path.parent)
         finally:

@@ -3,27 +3,22 @@
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from hooks.removal import leaves
-from hooks.volumes import DAMAGED, HEALING, NOT_SAID, REMOVED, WHOLE, Replica, noted, reports
+from hooks.volumes import DAMAGED, HEALING, MISSING, NOT_SAID, REMOVED, WHOLE, Replica, noted, reports
 from kube.client import KubernetesError
 from kube.types import Object, format_time, metadata, parse_time, part
 from kuik.keeper.cluster import Cluster
-from kuik.keeper.hashing import Pace, wrong
-from kuik.keeper.healing import Siblings, fill, mend, tag
-from kuik.keeper.proofs import QUICKEST, Proofs
+from kuik.keeper.healer import Healer, Need
+from kuik.keeper.proofs import Proofs
 from kuik.keeper.report import image_report, key_of
 from kuik.keeper.tally import Tally
 from kuik.keeper.terms import Terms
-from kuik.keeper.volume import Volume
-from kuik.keeper.whole import Look, Subject, look
+from kuik.keeper.whole import Look, Subject
 from registry.digest import Digest
-from registry.errors import NotFound, RegistryError, Unreachable
-from registry.manifest import Descriptor
+from registry.errors import RegistryError, Unreachable
 
 _log = logging.getLogger("kuik.keeper")
 
@@ -31,13 +26,12 @@ LOOK_EVERY = 600.0
 """Seconds between two looks at an image that was whole; others are looked at more often."""
 AGAIN = 30.0
 _REST = 1.0
-_MOST_MENDED = 1000
-"""Parts of one image that are healed one after another."""
 
 
 @dataclass
 class Truth:
-    """Looks after the images of a volume, in one thread; `proofs` hashes their bytes in another.
+    """Looks after the images of a volume, in one thread; `proofs` hashes their bytes in another, `healer` heals in a
+    third.
 
     `round` does what is due, `run` does so until it ends.
     `now` is the clock that moments are told by, `monotonic` the one that waits are measured by.
@@ -45,9 +39,8 @@ class Truth:
 
     name: str
     cluster: Cluster
-    volume: Volume
     proofs: Proofs
-    siblings: Siblings
+    healer: Healer
     tally: Tally
     ends: threading.Event
     monotonic: Callable[[], float]
@@ -56,11 +49,13 @@ class Truth:
     _next: dict[str, tuple[float, str]] = field(default_factory=dict)
     _odd: dict[str, str] = field(default_factory=dict)
     _said: dict[str, Replica] = field(default_factory=dict)
+    _failed: dict[str, str] = field(default_factory=dict)
 
     def start(self) -> None:
         """Begin, in threads of their own."""
         threading.Thread(target=self.run, daemon=True, name="truth").start()
         threading.Thread(target=self.proofs.run, daemon=True, name="proofs").start()
+        threading.Thread(target=self.healer.run, daemon=True, name="healer").start()
 
     def run(self) -> None:
         """Round after round until the process ends."""
@@ -71,7 +66,9 @@ class Truth:
     def round(self) -> None:
         """Look at every image whose turn it is, those that pods need first."""
         images = sorted(self.cluster.images(), key=_need)
-        for uid in self.proofs.stirred():
+        done = self.healer.done()
+        self._failed |= {uid: why for uid, why in done.items() if why}
+        for uid in (*self.proofs.stirred(), *done):
             self._next.pop(uid, None)
         verify_every = Terms.read(self.cluster.cache()).verify_every
         for image in images:
@@ -79,6 +76,8 @@ class Truth:
                 return
             subject = Subject.read(image)
             if subject is None or leaves(image) or not self._is_due(subject):
+                continue
+            if self.healer.needs(subject.uid, _need(image)):
                 continue
             try:
                 self._see(image, subject, verify_every)
@@ -97,70 +96,49 @@ class Truth:
         self._next[subject.uid] = (self.monotonic() + seconds, str(subject.digest))
 
     def _see(self, image: Object, subject: Subject, verify_every: float) -> None:
-        found = self._look(subject)
+        failed = self._failed.pop(subject.uid, "")
+        found = self.healer.look(subject)
         if found.state != WHOLE and _was_removed(reports(image).get(self.name), subject):
             self._later(subject, self.look_every)
             return
         if found.otherwise and not self._seen_before(subject, found):
             self._later(subject, AGAIN)  # a copy moves a tag before the status says so
             return
-        for _ in range(_MOST_MENDED):
-            if found.state == WHOLE or not self._healed(subject, found):
-                break
-            before, found = found, self._look(subject)
-            if found == before:  # what was done was of no use
-                break
-            self.tally.healed += found.state == WHOLE
+        if found.state != WHOLE and not failed:
+            self._tell(subject, found)
+            if self.healer.siblings.hosts and not found.untagged:
+                self._let_heal(image, subject, found, verify_every)
+                return
+            failed = self.healer.heal(subject, found)  # at once: a copy that is asked for must find no wrong bytes
+            found = self._after(subject, found)
+        if failed:
+            _log.warning("%s on %s is not healed: %s", subject.name, self.name, failed)
         self._later(subject, self.look_every if found.state == WHOLE else AGAIN)
         self._say(image, subject, found, verify_every)
+
+    def _after(self, subject: Subject, before: Look) -> Look:
+        """How it stands after it was healed at once; what was found damaged is told as that though it is gone now."""
+        found = self.healer.look(subject)
+        return before if before.state == DAMAGED and found.state == MISSING else found
+
+    def _let_heal(self, image: Object, subject: Subject, found: Look, verify_every: float) -> None:
+        """Have it healed from the other volumes, by and by; what they could not give before is told as before."""
+        before = self._said.get(subject.uid)
+        if not (before and before.state == found.state and before.message == found.message[:512]):
+            self._say(image, subject, Look(HEALING, found.message), verify_every)
+        self.healer.wants(subject, found, _need(image))
 
     def _seen_before(self, subject: Subject, found: Look) -> bool:
         seen, self._odd[subject.uid] = self._odd.get(subject.uid), found.message
         return seen == found.message
 
-    def _look(self, subject: Subject) -> Look:
-        found = look(self.volume.client, self.volume.host, subject, self.volume.folder)
-        if found.state != WHOLE:
-            return found
-        self.proofs.wants(subject.uid, subject.at(self.volume.host), found.parts)
-        damage = self.proofs.damage(found.parts)
-        return Look(DAMAGED, damage[1], (damage[0],)) if damage else found
-
-    def _healed(self, subject: Subject, found: Look) -> bool:
-        """Do what can be done about it without asking upstream; whether that was something."""
+    def _tell(self, subject: Subject, found: Look) -> None:
+        """Let people know that it is not whole."""
         _log.warning("%s on %s: %s", subject.name, self.name, found.message)
         self.tally.found(damaged=found.state == DAMAGED)
         once = f"{self.name}-{Digest.of(found.message.encode()).hex[:10]}-{self.now():%Y%m%d}"  # once a day
         said = f"{self.name}: {found.message}"
         self.cluster.say(f"Found{found.state}", said, once=once, image=subject.name, warning=True)
-        if self.siblings.hosts and not found.untagged:
-            self._write(subject, Look(HEALING, found.message))
-        why = self._mended(subject, found)
-        if why:
-            _log.warning("%s on %s is not healed: %s", subject.name, self.name, why)
-        return not why
-
-    def _mended(self, subject: Subject, found: Look) -> str:
-        """Heal it; why that could not be done, empty where it was."""
-        if found.untagged:
-            tag(subject, self.volume.client, self.volume.host)
-            return ""
-        if found.state == DAMAGED and found.parts:
-            if self.volume.folder is None:
-                return f"take {found.parts[0].digest} out of the object storage by hand, and it is copied anew"
-            return self._replaced(subject, found.parts[0], self.volume.folder)
-        why = fill(subject, self.siblings, self.volume.client, self.volume.host)
-        if not why:
-            tag(subject, self.volume.client, self.volume.host)
-        return why
-
-    def _replaced(self, subject: Subject, bad: Descriptor, folder: Path) -> str:
-        """Replace the bytes of a part if they are wrong at this very moment: what was found may be mended by now."""
-        self.proofs.mended(bad.digest)
-        with suppress(NotFound):
-            if wrong(bad, subject.at(self.volume.host), self.volume.client, folder, Pace(QUICKEST)):
-                return mend(folder, bad, subject, self.siblings)
-        return ""
 
     def _say(self, image: Object, subject: Subject, found: Look, verify_every: float) -> None:
         """Say how it stands, where that is news: another state, or a proof that is much younger."""
@@ -181,13 +159,21 @@ class Truth:
     def _remember(self, images: Iterable[Object]) -> None:
         """Forget images that are gone."""
         here = {str(metadata(image).get("uid")) for image in images}
-        for kept in (self._next, self._odd, self._said):
+        for kept in (self._next, self._odd, self._said, self._failed):
             for uid in kept.keys() - here:
                 kept.pop(uid, None)
         self.proofs.drop(self.proofs.images - here)
+        self.healer.keep({subject.uid for image in images if (subject := self._wanted(image))})
+
+    def _wanted(self, image: Object) -> Subject | None:
+        """What is to be on this volume; None where that is not known, or somebody wants it away."""
+        subject = Subject.read(image)
+        if subject is None or leaves(image) or _was_removed(reports(image).get(self.name), subject):
+            return None
+        return subject
 
 
-def _need(image: Object) -> tuple[bool, bool, str]:
+def _need(image: Object) -> Need:
     """Images that pods wait for come first, then those in use."""
     spec = part(image, "spec")
     return (spec.get("waiting") is not True, not spec.get("users"), str(metadata(image).get("name")))

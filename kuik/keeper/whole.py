@@ -11,7 +11,7 @@ from kuik.keeper.volume import file_of
 from registry.client import Client
 from registry.contents import Contents, contents
 from registry.digest import Digest, InvalidDigest
-from registry.errors import Corrupt, NoPlatform, NotFound, Unsupported
+from registry.errors import Corrupt, NoPlatform, NotFound, ServerFailure, Unsupported
 from registry.manifest import MAX_MANIFEST, OCI_INDEX, Descriptor, Manifest, Platform
 from registry.proxied import inside
 from registry.reference import InvalidReference, Reference
@@ -74,7 +74,7 @@ def look(client: Client, host: str, subject: Subject, folder: Path | None = None
     parts = (*(manifest.descriptor for manifest in found.manifests), *found.blobs)
     if found.absent:
         return Look(MISSING, f"manifest {found.absent[0]} is not there", parts)
-    for bad in _blobs(client, place, found, parts):
+    for bad in _blobs(client, place, found, parts, folder):
         return bad
     return _tagged(client, place, subject, parts)
 
@@ -92,7 +92,7 @@ def _contents(client: Client, place: Reference, subject: Subject, folder: Path |
         if folder is not None and _differs(file_of(folder, child.digest), child.digest):
             raise _Wrong(child)  # the registry may fail at it in any way, or give it as it is
         try:
-            return client.manifest(place.with_digest(child.digest))
+            return _loaded(client, place.with_digest(child.digest), surely=folder is not None)
         except NotFound:
             return None
         except Corrupt as error:
@@ -107,6 +107,21 @@ def _contents(client: Client, place: Reference, subject: Subject, folder: Path |
         return contents(root, frozenset(), lambda _child: None)
 
 
+def _loaded(client: Client, place: Reference, *, surely: bool) -> Manifest:
+    """A manifest; raises Corrupt also where a registry that is well fails at this one, unless its bytes are `surely`
+    right: distribution answers 500 where it cannot parse what it stored, as if its storage were away."""
+    try:
+        return client.manifest(place)
+    except ServerFailure:
+        if surely or place.digest is None:
+            raise
+        client.has_blob(place, place.digest)  # asks the storage, too: raises where that is what fails
+    try:
+        return client.manifest(place)
+    except ServerFailure as error:
+        raise Corrupt(f"the registry fails at it: {error}") from error
+
+
 def _differs(path: Path, digest: Digest) -> bool:
     """Whether there is a file with other bytes, or with bytes that nobody can read."""
     try:
@@ -118,8 +133,24 @@ def _differs(path: Path, digest: Digest) -> bool:
         return True
 
 
-def _blobs(client: Client, place: Reference, found: Contents, parts: tuple[Descriptor, ...]) -> Iterator[Look]:
+def _unreadable(path: Path) -> str:
+    """Why what is there cannot be read, empty where it can be or is not there."""
+    try:
+        path.open("rb").close()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _blobs(
+    client: Client, place: Reference, found: Contents, parts: tuple[Descriptor, ...], folder: Path | None
+) -> Iterator[Look]:
     for blob in found.blobs:
+        # The registry may fail at it, or say that it is not there, and yet takes no other bytes for it.
+        if folder is not None and (why := _unreadable(file_of(folder, blob.digest))):
+            yield Look(DAMAGED, f"blob {blob.digest} cannot be read: {why}", (blob,))
         size = client.has_blob(place, blob.digest)
         if size is None and not blob.urls:  # what its vendor alone may give is kept by nobody
             yield Look(MISSING, f"blob {blob.digest} is not there", parts)

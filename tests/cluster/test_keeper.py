@@ -51,13 +51,14 @@ class Scene:
     reader: Distribution
     images: list[str] = field(default_factory=list)
     keeper: "subprocess.Popen[bytes] | None" = None
+    volume: str = VOLUME
 
     def start(self, *options: str) -> None:
         config = self.folder / "writer.yaml"
         config.write_text(distribution.text(self.writer.document))
         environment = {**os.environ, **distribution.environment("rig"), "KUIK_REGISTRY_TOKEN": WRITERS_TOKEN}
         environment["KUIK_READER_TOKEN"] = READERS_TOKEN
-        command = [sys.executable, "-m", "kuik.keeper", "--url", self.writer.url, "--volume", VOLUME]
+        command = [sys.executable, "-m", "kuik.keeper", "--url", self.writer.url, "--volume", self.volume]
         command += ["--kubeconfig", str(account(self.plane, "kuik-keeper")), "--settles", "1", "--telemetry", "none"]
         command += options
         with (self.folder / "keeper.log").open("ab") as log:
@@ -155,12 +156,12 @@ class Scene:
 
     def state(self, name: str) -> str:
         """What the keeper says of an image; empty before it does."""
-        text = self.image(name)["metadata"].get("annotations", {}).get(f"volume.kuik.dev/{VOLUME}")
+        text = self.image(name)["metadata"].get("annotations", {}).get(f"volume.kuik.dev/{self.volume}")
         return str(json.loads(text)["state"]) if text else ""
 
     def says(self) -> Object:
         cache = self.plane.api.request("GET", "apis/kuik.dev/v1alpha1/imagecaches/default")
-        text = cache["metadata"].get("annotations", {}).get(f"volume.kuik.dev/{VOLUME}")
+        text = cache["metadata"].get("annotations", {}).get(f"volume.kuik.dev/{self.volume}")
         return json.loads(text) if text else {}
 
 

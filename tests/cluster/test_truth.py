@@ -11,22 +11,27 @@ import pytest
 from kuik.keeper.distribution import Filesystem
 from kuik.keeper.volume import BLOBS, file_of
 from registry.digest import Digest
-from registry.manifest import Manifest
+from registry.manifest import OCI_MANIFEST, Manifest, parse_manifest
 from registry.reference import Reference
 from tests.cluster.rig.api import Object
 from tests.cluster.rig.control_plane import ControlPlane
 from tests.cluster.test_keeper import REPOSITORY, Scene, scene
 from tests.dataplane.rig.distribution import READERS_TOKEN, Distribution, reader
+from tests.dataplane.rig.plane import plane
+from tests.dataplane.rig.registry import Registry
+from tests.rig.images import image as an_image
 from tests.rig.processes import wait_until
+from tests.rig.upstream import Upstream
 
 __all__ = ["scene"]
 
+BUILT = an_image("damaged, then copied")
 pytestmark = pytest.mark.timeout(300)
 LOOKS = ("--look-every", "1")
 
 
-def report(scene: Scene, name: str, volume: str = "kuik-registry-0") -> Object:
-    text = scene.image(name)["metadata"].get("annotations", {}).get(f"volume.kuik.dev/{volume}")
+def report(scene: Scene, name: str) -> Object:
+    text = scene.image(name)["metadata"].get("annotations", {}).get(f"volume.kuik.dev/{scene.volume}")
     return json.loads(text) if text else {}
 
 
@@ -78,6 +83,17 @@ def lost(path: Path) -> None:
     shutil.rmtree(path.parent)
 
 
+def foldered(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def unreadable(path: Path) -> None:
+    """As a disk that gives an error: for everybody, whoever runs this."""
+    path.unlink()
+    path.symlink_to(path.name)
+
+
 Harm = Callable[[Path], None]
 FILES: dict[str, tuple[str, Harm]] = {
     "a flipped byte": ("layer", flipped),
@@ -86,6 +102,9 @@ FILES: dict[str, tuple[str, Harm]] = {
     "a flipped manifest": ("manifest", flipped),
     "a manifest of nothing": ("manifest", emptied),
     "a lost manifest": ("manifest", lost),
+    "a folder for a blob": ("layer", foldered),
+    "an unreadable blob": ("layer", unreadable),
+    "an unreadable manifest": ("manifest", unreadable),
 }
 DAMAGE = (*FILES, "a wiped volume")
 
@@ -146,6 +165,30 @@ def test_without_another_volume_it_is_said_and_a_copy_brings_it_back(scene: Scen
     assert again.digest == image.digest
     assert scene.pulled(image, "1")
     until(scene, "app", lambda found: found["state"] == "Whole", "it is whole again")
+
+
+def test_a_copy_after_damage_was_found_brings_the_right_bytes(scene: Scene, upstream: Upstream, tmp_path: Path) -> None:
+    name = upstream.push(BUILT, "team/app", "1")
+    registry = Registry(scene.writer, (scene.reader,))
+    with plane(tmp_path / "plane", registry, upstream) as running:
+        assert running.copy(name)["digest"] == str(BUILT.digest)
+        scene.keep("app", name, parse_manifest(BUILT.raw, OCI_MANIFEST))
+        begin(scene)
+        verified(scene, "app")
+        layer, content = max(BUILT.blobs.items(), key=lambda blob: len(blob[1]))
+        path = file_of(storage(scene), layer)
+        flipped(path)
+        until(scene, "app", lambda found: found["state"] == "Damaged", "it is found")
+        # A copy that found it there would leave it as it is: so the keeper removes it before it says anything.
+        assert not path.exists()
+        assert running.copy(name)["digest"] == str(BUILT.digest)
+        assert path.read_bytes() == content
+        until(scene, "app", lambda found: found["state"] == "Whole" and found.get("verified"), "it is whole again")
+        upstream.stop()
+        running.shield.kill()
+        base = f"/v2/{upstream.host.replace(':', '__')}/team/app"
+        assert running.proxy.get(f"{base}/manifests/1").body == BUILT.raw
+        assert running.proxy.get(f"{base}/blobs/{layer}").body == content
 
 
 def test_a_lost_tag_needs_nobody(scene: Scene) -> None:
