@@ -73,11 +73,21 @@ class ImageFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Saved:
+    """What upstream registries were spared since `since`: bytes, and manifests got (what they count as pulls)."""
+
+    bytes: int
+    pulls: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Questions:
     """What the edge has to find out before a stage can decide: nothing that is not named here costs anything.
 
     `image` is asked of the shield, `pods` is a look at all pods themselves, `authority` the webhook's CA bundle,
-    `lost` how many of the proxies' nodes are lost, `key` the key of capabilities.
+    `lost` how many of the proxies' nodes are lost, `key` the key of capabilities,
+    `saved` what the shields say was saved upstream.
     """
 
     image: str = ""
@@ -85,6 +95,7 @@ class Questions:
     authority: bool = False
     lost: bool = False
     key: bool = False
+    saved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +139,7 @@ class Observation:
     expiry, Absent says that nobody looked. `image` is about the image that a CachedImage names. `authority` is the CA
     bundle (PEM) by which the API server knows the admission webhook. `lost` is the number of nodes with a proxy that
     nobody can reach. `key` makes capabilities; it is empty where nobody asked for it or it cannot be read.
+    `saved` is what all shields together say was saved upstream.
     """
 
     now: datetime
@@ -139,6 +151,7 @@ class Observation:
     authority: Known[str] | Absent | Unknown = Absent()
     lost: Known[int] | Absent | Unknown = Absent()
     key: bytes = field(default=b"", repr=False)
+    saved: Known[Saved] | Absent | Unknown = Absent()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +166,11 @@ class Context:
     authority: Known[str] | Absent | Unknown = Absent()
     lost: Known[int] | Absent | Unknown = Absent()
     key: bytes = field(default=b"", repr=False)
+    saved: Known[Saved] | Absent | Unknown = Absent()
 
     def observe(self, related: Groups) -> Observation:
         """The observation of a request that came with these related objects."""
-        seen = (self.access, self.in_use, self.image, self.authority, self.lost, self.key)
+        seen = (self.access, self.in_use, self.image, self.authority, self.lost, self.key, self.saved)
         return Observation(self.now, self.settings, related, *seen)
 
 

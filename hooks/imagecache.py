@@ -14,6 +14,7 @@ from hooks.pull_roles import pull_roles
 from hooks.rescue_job import Rescue, rescue
 from hooks.resources import CACHED, CLUSTER_POLICY, DAEMON_SET, INVENTORY, JOB, NAMESPACE, WEBHOOK
 from hooks.retention import DEFAULT_RETENTION
+from hooks.savings import is_due, saved_status
 from hooks.space import make_space, wants_a_look
 from hooks.summary import Seen, proxies_unfit, summary
 from hooks.terms import REFRESH_MODES, Refresh, Retention, Terms
@@ -40,14 +41,15 @@ def customize(_parent: Object) -> list[RelatedRule]:
 
 def asks(parent: Object, observed: Groups, now: datetime) -> Questions:
     """The CA bundle where there may be a webhook; the pods themselves only when something would expire now; the lost
-    nodes only when too few proxies are ready."""
+    nodes only when too few proxies are ready; what was saved only when the status may say it."""
     defaults = _defaults(part(parent, "spec"))
     due = any(overdue(child, defaults, now) for child in observed[CACHED.group].values())
     due = due or wants_a_look(parent, observed, now)
     due = due and may_be_whole(observed[NAMESPACE.group], observed[INVENTORY.group])
     rewrites = _mode(part(parent, "spec")) != OFF
     proxies = list(observed[DAEMON_SET.group].values())
-    return Questions(pods=due, authority=rewrites, lost=rewrites and bool(proxies) and unfit(proxies) is not None)
+    lost = rewrites and bool(proxies) and unfit(proxies) is not None
+    return Questions(pods=due, authority=rewrites, lost=lost, saved=is_due(parent, now))
 
 
 def sync(parent: Object, children: Groups, seen: Observation) -> Desired:
@@ -76,9 +78,11 @@ def sync(parent: Object, children: Groups, seen: Observation) -> Desired:
     status, again = summary(
         parent, Seen(plan.usage, namespaces, observed, seen.in_use, mode, why_not, plan.room, space, seen.now)
     )
+    saved, told_again = saved_status(parent, seen.saved, seen.now)
+    status = {**status, "saved": saved} if saved else status
     roles = pull_roles(secrets, namespaces, seen.settings.job)
     jobs = [helped.job] if helped.job else []
-    waits = (*_due(alive, seen), again, helped.resync, space.again)
+    waits = (*_due(alive, seen), again, helped.resync, space.again, told_again)
     others = [_labelled(child, plan.labels) for child in (*roles, *webhooks, *jobs)]
     return Desired([*made, *others], status, min((wait for wait in waits if wait), default=0.0))
 

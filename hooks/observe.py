@@ -1,13 +1,15 @@
 """The edge that gathers an Observation: the clock, the environment, and facts that the shield knows."""
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from hooks.facts import Absent, Access, Context, ImageFacts, JobSettings, Known, Questions, Settings, Unknown
+from hooks.facts import Absent, Access, Context, ImageFacts, JobSettings, Known, Questions, Saved, Settings, Unknown
+from hooks.savings import Asked, together
 from hooks.shield import Shield
 from registry.proxied import DEFAULT_PROXY
 from registry.reference import Reference
@@ -91,6 +93,7 @@ class Observer:
         self.settings = settings
         self._shield = shield
         self._sight = sight
+        self._saved = Asked(self._ask_saved, time.monotonic)
         self._pool = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="facts")
 
     @classmethod
@@ -122,6 +125,8 @@ class Observer:
             context = replace(context, lost=self._sight.lost())
         if questions.key:
             context = replace(context, key=self._sight.key())
+        if questions.saved:
+            context = replace(context, saved=self._saved())
         return replace(context, authority=self._sight.authority()) if questions.authority else context
 
     def _image(self, image: str) -> ImageFacts:
@@ -135,6 +140,21 @@ class Observer:
             asked.cancel()
             late = Unknown("the shield did not answer in time")
             return ImageFacts(late, late)
+
+    def _ask_saved(self) -> Known[Saved] | Absent | Unknown:
+        """The sum of all replicas; one that is silent would make it smaller than it was."""
+        if self._shield is None:
+            return Absent()
+        replicas = self._shield.replicas
+        asked = [self._pool.submit(self._shield.count, replica) for replica in replicas]
+        done, late = wait(asked, timeout=self._shield.timeout)
+        for future in late:
+            future.cancel()
+        counts = [count for future in done if (count := future.result())]
+        saved = together(counts)
+        return (
+            Known(saved) if saved and len(counts) == len(replicas) else Unknown("not every shield said what it saved")
+        )
 
     def _access(self, references: tuple[Reference, ...]) -> Mapping[Reference, Access]:
         if self._shield is None or not references:

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from hooks.facts import PRIVATE, PUBLIC, Access, ImageFacts, Known, Proof, Secret, Unknown
+from hooks.savings import Count
 from registry.digest import Digest, InvalidDigest
 from registry.reference import InvalidReference, Reference
 from registry.rendezvous import manifest_key, ordered
@@ -62,6 +63,15 @@ class Shield:
             doubt = Unknown("the shield spoke of another image")
             return ImageFacts(doubt, doubt)
         return ImageFacts(_proof(said.get("access")), _upstream(said.get("upstream")))
+
+    def count(self, replica: str) -> Count | None:
+        """What one of the replicas counted; None where it does not answer, or not well."""
+        try:
+            status, body = self._get("/facts/savings", _MAX_ACCESS, replica)
+            said = json.loads(body) if status == 200 else None
+            return Count.read(said) if isinstance(said, dict) else None
+        except (OSError, http.client.HTTPException, ValueError, RecursionError):
+            return None
 
     def _ask(self, path: str, image: str, most: int) -> Mapping[str, Any] | Unknown:
         silent = Unknown("there is no shield to ask")

@@ -14,6 +14,7 @@ from proxy.capabilities import KeyFiles, no_keys
 from proxy.chain import Chain
 from proxy.handover import Worker, listening
 from proxy.memory import keep_little
+from proxy.savings import Reporter
 from proxy.server import THREADS, Server
 from proxy.settings import TIMEOUTS, read_token
 from proxy.sources.remote import Remote
@@ -102,6 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     def load() -> WSGIApplication:
         told.start()
+        Reporter(options.shield, read_token(options.shield_token_file), told.served).start()
         return build(options, told)
 
     settings = {"threads": options.threads, "graceful_timeout": int(options.drain), "worker_class": Worker}

@@ -51,6 +51,14 @@ class Denied(RegistryError):
     status = 401
 
 
+class ReportInvalid(RegistryError):
+    """What a node proxy reports cannot be read; not of the spec, and told in its form."""
+
+    reason = "ReportInvalid"
+    code = "UNSUPPORTED"
+    status = 400
+
+
 class RangeNotSatisfiable(RegistryError):
     """The range begins beyond the end; `size` is the blob's size in bytes (RFC 9110, 416)."""
 

@@ -2,10 +2,12 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from proxy.record import Exchange
+from proxy.record import SERVED, Exchange
 from proxy.story import NOT_ASKED
 from telemetry.exposition import Children
 
+UPSTREAM = "upstream"
+"""The source that a registry itself is."""
 _METHODS = ("GET", "HEAD")
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _LONG = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -51,6 +53,8 @@ class PullMetrics:
             )
         )
         self.served_bytes = 0
+        self.spared_bytes = 0
+        self.spared_manifests = 0
 
     def begun(self) -> None:
         """See Recorder."""
@@ -67,7 +71,10 @@ class PullMetrics:
         self._requests(method, exchange.kind, source, exchange.outcome).inc()
         for giver, count in exchange.shares():
             self.served_bytes += count
+            self.spared_bytes += count if giver != UPSTREAM else 0
             self._bytes(exchange.kind, giver).inc(count)
+        if exchange.kind == "manifests" and method == "GET" and exchange.outcome == SERVED and source != UPSTREAM:
+            self.spared_manifests += 1
         if exchange.source:
             self._first(exchange.kind, source).observe(exchange.first)
             self._whole(exchange.kind).observe(exchange.whole)

@@ -12,6 +12,7 @@ from proxy.health import sources
 from proxy.metrics import ProxyMetrics, PullMetrics
 from proxy.pulls import Pulls, Several
 from proxy.record import Recorder
+from proxy.savings import Totals
 from proxy.suspicion import Suspicion
 from proxy.upstream_metrics import BreakerMetrics, DamageMetrics, UpstreamMetrics
 from telemetry import logs
@@ -34,6 +35,14 @@ class Telemetry:
         self._addresses = addresses
         saved = Gauge(f"kuik_{component}_saved_bytes", "Bytes served less those from upstream.", registry=self.registry)
         saved.set_function(lambda: self.metrics.served_bytes - self.upstream.received_bytes)
+
+    def served(self) -> Totals:
+        """What was given to clients and did not come from upstream."""
+        return Totals(self.metrics.spared_bytes, self.metrics.spared_manifests)
+
+    def fetched(self) -> Totals:
+        """What came from upstream."""
+        return Totals(self.upstream.received_bytes, self.upstream.manifests)
 
     def start(self) -> None:
         """Answer `/healthz`, `/readyz` and `/metrics`; to be called in the process that serves, before it does."""

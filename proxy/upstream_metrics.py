@@ -43,11 +43,14 @@ class UpstreamMetrics:
             f"{name}_rate_limit", "What the registry last said it allows.", ["registry"], registry=registry
         )
         self.received_bytes = 0
+        self.manifests = 0
 
     def asked(self, sent: Sent) -> None:
         """See Watcher."""
         if sent.status and sent.status < 300 and sent.kind in _USEFUL:
             self._known.of_use(sent.registry)
+        if sent.status and sent.status < 400 and sent.kind == "manifests" and sent.method == "GET":
+            self.manifests += 1
         registry = self._known.label(sent.registry)
         self._requests.labels(registry, sent.kind, _status(sent.status)).inc()
         self._seconds.labels(registry, sent.kind).observe(sent.seconds)

@@ -198,9 +198,10 @@ class Transport:
         try:
             response = self._once(call, lambda count: watcher.received(registry, count))
         except RegistryError:
-            watcher.asked(Sent(registry, call.kind, None, time.monotonic() - begun, {}))
+            watcher.asked(Sent(registry, call.kind, None, time.monotonic() - begun, {}, call.method))
             raise
-        watcher.asked(Sent(registry, call.kind, response.status, time.monotonic() - begun, response.headers))
+        seconds = time.monotonic() - begun
+        watcher.asked(Sent(registry, call.kind, response.status, seconds, response.headers, call.method))
         return response
 
     def _once(self, call: _Call, count: Callable[[int], None] | None = None) -> Response:

@@ -22,6 +22,7 @@ class Sent:
     status: int | None
     seconds: float
     headers: Mapping[str, str]
+    method: str = "GET"
 
 
 class Watcher(Protocol):

@@ -15,7 +15,7 @@ from kuik.commands.cluster import cluster, cluster_options, listed
 from kuik.commands.held import OTHERWISE, open_store
 from kuik.commands.options import other_store_option
 from kuik.commands.output import output_option, plain_table, print_table
-from kuik.report.summary import Report, report, uses_of
+from kuik.report.summary import Report, report, saved_words, uses_of
 
 if TYPE_CHECKING:
     from hooks.facts import Group
@@ -77,8 +77,7 @@ def _print(found: Report) -> None:
     alone = len({one.image for one in found.left_alone})
     click.echo(f"{found.workloads_at_risk} of {found.workloads} workloads are at risk; {alone} images are left alone")
     if found.saved:
-        said = ", ".join(f"{name} {value}" for name, value in sorted(found.saved.items()))
-        click.echo(f"saved upstream: {said}")
+        click.echo(saved_words(found.saved))
     if found.risks:
         click.echo()
         rows = ((one.workload, one.image, one.reason, one.message) for one in found.risks)

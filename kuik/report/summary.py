@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich.filesize import decimal
+
 from hooks.conditions import holds
 from hooks.risk import Risk, left_alone, risks, workloads_at_risk
 from kube.types import Object, part, texts
@@ -64,6 +66,13 @@ def report(
         left_alone=tuple(sorted(left_alone(inventories), key=lambda one: one.rank)),
         saved=saved,
     )
+
+
+def saved_words(saved: Mapping[str, Any]) -> str:
+    """`status.saved` of an ImageCache as a sentence for people."""
+    size, pulls = (saved.get(name) for name in ("bytes", "pulls"))
+    spared = f"{decimal(size) if isinstance(size, int) else 'unknown bytes'} and {pulls} pulls"
+    return f"upstream was spared {spared} since {saved.get('since')}"
 
 
 def uses_of(images: Iterable[Object]) -> dict[str, list[str]]:

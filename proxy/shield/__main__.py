@@ -16,6 +16,7 @@ from proxy.shield.cluster import Following
 from proxy.shield.metrics import tell
 from proxy.shield.origin import Opened, Shield
 from proxy.shield.pull_secrets import PullSecrets
+from proxy.shield.savings import Savings
 from proxy.shield.spool import Spool
 from proxy.telemetry import Telemetry, add_options, of_options
 from registry.blobs import BlobFolder
@@ -66,7 +67,8 @@ def build(options: argparse.Namespace, shared: str, told: Telemetry) -> WSGIAppl
     spool = Spool(BlobFolder(options.spool / "blobs"), size)
     shield = Shield(Client(asking.transport()), spool, rules, opened=opened)
     tell(told, shield)
-    return create_app(shield, shared, told.recorder)
+    savings = Savings(options.spool / "savings.json", told.fetched).start()
+    return create_app(shield, shared, told.recorder, savings)
 
 
 def _api(options: argparse.Namespace) -> Api | None:

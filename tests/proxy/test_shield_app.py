@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
+from proxy.savings import MAX_BODY, Totals
 from proxy.shield.app import create_app
 from proxy.shield.origin import Shield
+from proxy.shield.savings import Savings
 from proxy.shield.spool import Spool
 from registry.blobs import BlobFolder
 from registry.client import Client
@@ -23,10 +25,13 @@ BASIC = {"Authorization": "Basic " + base64.b64encode(b"kuik:the-token").decode(
 
 def make(folder: Path, client: Client | None = None) -> FlaskClient:
     shield = Shield(client or reader.client(), Spool(BlobFolder(folder), 1 << 20), anonymous=reader.client())
-    return create_app(shield, "the-token").test_client()
+    savings = Savings(folder / "savings.json", lambda: Totals(7, 1))
+    return create_app(shield, "the-token", savings=savings).test_client()
 
 
-@pytest.mark.parametrize("path", ["/v2/", "/v2/quay.io/a/manifests/1", "/facts/access?image=a", "/elsewhere"])
+@pytest.mark.parametrize(
+    "path", ["/v2/", "/v2/quay.io/a/manifests/1", "/facts/access?image=a", "/facts/savings", "/elsewhere"]
+)
 @pytest.mark.parametrize(
     "header", [None, "Bearer", "Bearer other", "Basic other", "Basic b3RoZXI6b3RoZXI=", "the-token"]
 )
@@ -76,3 +81,19 @@ def test_what_is_no_image_is_refused_in_words(tmp_path: Path) -> None:
     response = make(tmp_path).get("/facts/access?image=UPPER", headers=TOKEN)
     assert response.status_code == 400
     assert "lower case" in response.get_data(as_text=True)
+
+
+def test_what_a_node_proxy_served_is_taken_from_who_knows_the_token_and_bounded(tmp_path: Path) -> None:
+    client = make(tmp_path)
+    good = {"process": "a" * 32, "age": 0, "bytes": 50, "pulls": 2}
+    assert client.post("/served", json=good).status_code == 401
+    assert client.post("/served", json=good, headers=TOKEN).status_code == 204
+    refused: list[dict[str, object]] = [good | {"bytes": -1}, good | {"more": "x" * MAX_BODY}, {}]
+    for bad in refused:
+        response = client.post("/served", json=bad, headers=TOKEN)
+        assert (response.status_code, response.is_json) == (400, True)
+    assert client.get("/served", headers=TOKEN).status_code == 405
+    told = client.get("/facts/savings", headers=TOKEN).json
+    assert told
+    del told["since"]
+    assert told == {"servedBytes": 50, "servedPulls": 2, "fetchedBytes": 7, "fetchedPulls": 1}

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kuik.report.summary import report, uses_of
+from kuik.report.summary import report, saved_words, uses_of
 
 
 def cached_image(image: str, *users: str, reason: str = "", **more: Any) -> dict[str, Any]:
@@ -34,3 +34,11 @@ def test_the_gravest_come_first_and_what_is_not_seen_yet_counts() -> None:
     assert (made.images, made.cached, made.failed, made.bytes) == (4, 2, 2, 200)
     assert made.workloads_at_risk == 4
     assert [(one.workload, one.message) for one in made.left_alone] == [("ns/Pod/e", "PodLabel")]
+
+
+def test_what_was_saved_is_told_as_the_status_says_it() -> None:
+    saved = {"bytes": 3_400_000_000, "pulls": 120, "since": "2026-03-01T10:00:00Z", "at": "2026-03-02T10:00:00Z"}
+    made = report([], {}, saved=saved)
+    assert made.document()["saved"] == saved
+    assert saved_words(saved) == "upstream was spared 3.4 GB and 120 pulls since 2026-03-01T10:00:00Z"
+    assert report([], {}).document()["saved"] is None
