@@ -44,10 +44,11 @@ faults: .venv/.dev ## every fault on every link of the data plane, written into 
 	tests/rig/build registry
 	KUIK_WRITE_PAGES=1 $(BIN)/pytest -q tests/dataplane/test_faults.py $(PYTEST_ARGS)
 
-chaos: .venv/.dev ## 1,000 pulls of 200 images by 50 clients while every process is killed in turn; and thousands of steps of images' lives
-	tests/rig/build registry
+chaos: .venv/.dev ## 1,000 pulls of 200 images by 50 clients, and 300 images copied, while every process is killed again and again; and thousands of steps of images' lives
+	tests/rig/build control-plane registry
 	$(BIN)/python -m tests.lifecycle
 	$(BIN)/python -m tests.dataplane.chaos
+	$(BIN)/python -m tests.cluster.chaos
 
 check: .venv/.dev ## ruff, mypy --strict, the import law
 	$(BIN)/ruff format --check .
