@@ -33,7 +33,9 @@ _NOT_CREATED = frozenset({"CreateContainerConfigError", "CreateContainerError"})
 
 _NOT_STARTED = frozenset({"RunContainerError", "StartError", "CrashLoopBackOff", "PostStartHookError"})
 _AGAIN = 2
-"""Containers: kubelet waits ten seconds between two that fail, so that the second is never one of the image before."""
+"""Containers: kubelet starts a pod's first one anew at once, and waits ten seconds before others. So one more may still
+be of the image before, also in a status of the newest generation; the second is not.
+"""
 
 
 class Outcome(Enum):
@@ -106,7 +108,7 @@ def look(pod: Object, before: Before) -> Look:
     if reason in _NOT_PULLED:
         ours = before.fresh or names(message, image)
         return Look(Outcome.FAILED, f"{reason}: {message}") if ours else _PENDING
-    return _first(status, reason) if before.fresh else _later(status, reason, image, before)
+    return _first(status, reason) if before.fresh else _later(status, reason, before)
 
 
 def image_of(pod: Object) -> str:
@@ -126,19 +128,26 @@ def _first(status: Object, reason: str) -> Look:
     return Look(Outcome.PULLED, anew=True) if reason in _NOT_CREATED else _PENDING
 
 
-def _later(status: Object, reason: str, image: str, before: Before) -> Look:
+def _later(status: Object, reason: str, before: Before) -> Look:
     if reason in _NOT_CREATED and reason != before.reason:
         return Look(Outcome.PULLED, anew=True)
-    return Look(Outcome.PULLED) if _is_new(status, image, before) else _PENDING
+    return Look(Outcome.PULLED) if _is_new(status, before) else _PENDING
 
 
-def _is_new(status: Object, image: str, before: Before) -> bool:
-    """Whether there is a container of this image, and not one more of the image before."""
+def _is_new(status: Object, before: Before) -> bool:
+    """Whether there is a container of this image, and not one more of the image before.
+
+    Of names nothing follows: two of one digest stand for each other, in `image` and before the digest in `imageID`.
+    """
     if not _containers(status) - before.containers:
         return False
-    image_id = _text(status, "imageID")
-    another = bool(image_id) and image_id != before.image_id
-    return another or _restarts(status) >= before.restarts + _AGAIN or names(_text(status, "image"), image)
+    digest = _digest(_text(status, "imageID"))
+    another = bool(digest) and digest != _digest(before.image_id)
+    return another or _restarts(status) >= before.restarts + _AGAIN
+
+
+def _digest(image_id: str) -> str:
+    return image_id.rpartition("@")[2]
 
 
 def _is_older(pod: Object) -> bool:

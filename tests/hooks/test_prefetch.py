@@ -18,10 +18,13 @@ OLD, NEW = "containerd://old", "containerd://new"
 IMAGE = "docker.io/library/two:1"
 
 
-def a_pod(state: Object, *, created: str = "", image_id: str = "", restarts: int = 0, **status: Any) -> Object:
+def a_pod(
+    state: Object, *, created: str = "", image_id: str = "", restarts: int = 0, image: str = "?", **status: Any
+) -> Object:
     """A pod with this state of its container, of which the last run made the container `created`."""
     last = {"terminated": {"containerID": created, "reason": "StartError"}} if created else {}
     found = {"name": "image", "state": state, "lastState": last, "containerID": created, "imageID": image_id}
+    found["image"] = image
     said = {"phase": "Pending", "containerStatuses": [{**found, "restartCount": restarts}], **status}
     spec = {"containers": [{"name": "sidecar", "image": "x"}, {"name": "image", "image": IMAGE}]}
     return {"metadata": {"name": "p", "generation": 2}, "spec": spec, "status": said}
@@ -57,6 +60,12 @@ AFTER_FAILURE = Before.of(a_pod(waits("ErrImagePull", "one")))
         (
             "one more of the image before",
             a_pod(waits("RunContainerError"), created=NEW, image_id="one@sha256:1", restarts=1),
+            SECOND,
+            Outcome.PENDING,
+        ),
+        (
+            "one more of the image before, whose digest has this name too",
+            a_pod(waits("RunContainerError"), created=NEW, image_id="two@sha256:1", restarts=1, image=IMAGE),
             SECOND,
             Outcome.PENDING,
         ),

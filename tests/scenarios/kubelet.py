@@ -2,7 +2,9 @@
 
 Words and order are kubelet's: the failed start of a container comes as RunContainerError and then as CrashLoopBackOff
 with the container in `lastState`; a failed pull comes as ErrImagePull and then as ImagePullBackOff, with the container
-of the image before beside it. After a container's image was changed, the status is about the old one for a while.
+of the image before beside it. After a container's image was changed, the status is about the old one for a while, also
+where it says that it is of the newest generation; and the pod's first container is started once more at once, without
+back-off and with the image before.
 """
 
 from dataclasses import dataclass, field
@@ -27,6 +29,8 @@ class _Pod:
     """What a kubelet knows of one pod."""
 
     image: str = ""
+    due: bool = False
+    """Whether the image is still to be pulled."""
     containers: int = -1
     status: dict[str, Any] = field(default_factory=dict)
     steps: list[dict[str, Any]] = field(default_factory=list)
@@ -93,12 +97,16 @@ class Kubelets:
         known = self._pods.setdefault(pod["metadata"]["uid"], _Pod())
         (container,) = pod["spec"]["containers"]
         if container["image"] != known.image:
-            known.steps = [*self._late(known), *self._pull(name, container["image"], known)]
-            known.image = container["image"]
+            known.image, known.due, known.steps = container["image"], True, self._late(known)
+        if known.due and not known.steps:
+            known.due, known.steps = False, self._pull(name, container["image"], known)
         if not known.steps:
             return False
         known.status = known.steps.pop(0)
-        status = {"phase": "Pending", "containerStatuses": [known.status]}
+        phase = "Running" if known.status["containerID"] else "Pending"
+        status = {"phase": phase, "containerStatuses": [known.status]}
+        if "generation" in pod["metadata"]:
+            status["observedGeneration"] = pod["metadata"]["generation"]
         try:
             self.scene.report(pod, status)
         except Refused as error:
@@ -113,6 +121,9 @@ class Kubelets:
             return [_status("", known, {"waiting": waiting}, {}, "")]
         waiting = dict(known.status["state"]["waiting"])
         if waiting["reason"] == "RunContainerError":
+            if known.containers == 0:
+                known.containers = 1
+                return [{**known.status, "containerID": f"{known.status['containerID']}-again", "restartCount": 1}]
             waiting = {"reason": "CrashLoopBackOff", "message": "back-off 10s restarting failed container=image"}
         return [{**known.status, "state": {"waiting": waiting}}]
 
