@@ -28,6 +28,11 @@ def runnable(seed: object, *, command: tuple[str, ...] = SLEEP, size: int = 4096
     return _image([base, own], said)
 
 
+def bare(seed: object) -> BuiltImage:
+    """An image with one file of data: no shell, no command, and nothing that could run; its user is root."""
+    return _image([_tar({"data": random.Random(str(seed)).randbytes(4096)})], {})  # noqa: S311  as above
+
+
 def archive(built: BuiltImage, name: str, file: Path) -> Path:
     """Write an image as an OCI archive, which containerd imports under that name."""
     entry = _descriptor(built.media_type, built.raw) | {"annotations": {"io.containerd.image.name": name}}
