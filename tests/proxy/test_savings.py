@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hooks.shield import Shield as HooksShield
 from proxy.savings import MOST, Report, Reporter, Totals
 from proxy.shield.savings import Savings
 from tests.rig import skopeo
@@ -200,6 +201,10 @@ def test_what_two_nodes_pull_and_upstream_sent_once_is_told_and_outlives_the_pro
         assert told["fetchedPulls"] == upstream.count("GET", "/manifests/") == len(built.manifests)
         assert 2 * (whole - 2000) < told["servedBytes"] <= 2 * whole + 100
         assert told["servedBytes"] - told["fetchedBytes"] > whole * 0.9
+        seen = HooksShield(behind.url, TOKEN, timeout=5.0).count(behind.url)
+        assert seen
+        assert (seen.served_bytes, seen.served_pulls) == (told["servedBytes"], told["servedPulls"])
+        assert (seen.fetched_bytes, seen.fetched_pulls) == (told["fetchedBytes"], told["fetchedPulls"])
         behind.stop()
         behind.start()
         again = facts(behind)
