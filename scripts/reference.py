@@ -42,10 +42,12 @@ def _command_pages(root: click.Group) -> Iterator[str]:
 
 
 def _commands(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    for name, command in sorted(group.commands.items()):
+    context = click.Context(group)
+    for name in sorted(group.list_commands(context)):
+        command = group.get_command(context, name)
         if isinstance(command, click.Group):
             yield from _commands(command, (*path, name))
-        elif not command.hidden:
+        elif command is not None and not command.hidden:
             yield (*path, name), command
 
 

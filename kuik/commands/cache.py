@@ -2,18 +2,19 @@
 
 import click
 
-from kuik.commands.cache_export import export
-from kuik.commands.cache_gc import gc
-from kuik.commands.cache_import import import_
-from kuik.commands.cache_list import list_
-from kuik.commands.cache_remove import remove
-from kuik.commands.cache_verify import verify
+from kuik.commands.late import LateGroup
 
 
-@click.group()
+@click.group(
+    cls=LateGroup,
+    late={
+        "list": "kuik.commands.cache_list:list_",
+        "verify": "kuik.commands.cache_verify:verify",
+        "remove": "kuik.commands.cache_remove:remove",
+        "gc": "kuik.commands.cache_gc:gc",
+        "export": "kuik.commands.cache_export:export",
+        "import": "kuik.commands.cache_import:import_",
+    },
+)
 def cache() -> None:
     """See and clean up the images that are kept, and carry them over an air gap."""
-
-
-for command in (list_, verify, remove, gc, export, import_):
-    cache.add_command(command)

@@ -10,7 +10,7 @@ from rich.filesize import decimal
 
 from kube.types import part
 from kuik.commands.cluster import listed
-from kuik.local.server import open_spool
+from kuik.local.spool import open_spool
 from kuik.local.store import Held, Store, StoreBusy
 from registry.errors import RegistryError
 

@@ -2,17 +2,18 @@
 
 import click
 
-from kuik.commands.policy_inventory import inventory
-from kuik.commands.policy_lint import lint
-from kuik.commands.policy_plan import plan
-from kuik.commands.policy_test import test_
-from kuik.commands.policy_why import why_
+from kuik.commands.late import LateGroup
 
 
-@click.group()
+@click.group(
+    cls=LateGroup,
+    late={
+        "plan": "kuik.commands.policy_plan:plan",
+        "why": "kuik.commands.policy_why:why_",
+        "test": "kuik.commands.policy_test:test_",
+        "lint": "kuik.commands.policy_lint:lint",
+        "inventory": "kuik.commands.policy_inventory:inventory",
+    },
+)
 def policy() -> None:
     """See what policies do, before they do it."""
-
-
-for command in (plan, why_, test_, lint, inventory):
-    policy.add_command(command)

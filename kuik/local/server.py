@@ -18,6 +18,7 @@ from wsgiref.types import StartResponse, WSGIApplication
 from kuik import __version__
 from kuik.lifeline import follow
 from kuik.local.feed import Feed
+from kuik.local.spool import open_spool
 from proxy.app import create_app
 from proxy.chain import Chain
 from proxy.patience import Patient
@@ -28,7 +29,6 @@ from proxy.shield.asking import Asking
 from proxy.shield.origin import Shield
 from proxy.shield.spool import Spool
 from proxy.sources.stored import Stored
-from registry.blobs import BlobFolder
 from registry.client import Client
 from registry.layout import Layout
 from registry.transport import host_settings
@@ -71,11 +71,6 @@ class Serving:
         rules = replace(asking.rules(), mirrors=asking.mirrors(feed.mirror_keyring))
         client, anonymous = Client(asking.transport(), feed.keyring), Client(asking.transport())
         return Shield(client, open_spool(self.store, self.spool_size), rules, anonymous=anonymous)
-
-
-def open_spool(store: Path, size: int) -> Spool:
-    """The shield's spool in a store's folder, of at most `size` bytes."""
-    return Spool(BlobFolder(store / "spool"), size)
 
 
 def _release(spool: Spool, layout: Layout) -> int:
