@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from hooks.removal import leaves
@@ -50,6 +50,7 @@ class Truth:
     _odd: dict[str, str] = field(default_factory=dict)
     _said: dict[str, Replica] = field(default_factory=dict)
     _failed: dict[str, str] = field(default_factory=dict)
+    _behind: dict[str, str] = field(default_factory=dict)
 
     def start(self) -> None:
         """Begin, in threads of their own."""
@@ -74,19 +75,32 @@ class Truth:
         for image in images:
             if self.ends.is_set():
                 return
-            subject = Subject.read(image)
-            if subject is None or leaves(image) or not self._is_due(subject):
-                continue
-            if self.healer.needs(subject.uid, _need(image)):
+            if not self._visit(image, verify_every):
+                break
+        self._remember(images)
+
+    def _visit(self, image: Object, verify_every: float) -> bool:
+        """Look at an image, and at its earlier digests, as far as they are due; False where the writer is away."""
+        for subject in self._subjects(image):
+            if not self._is_due(subject) or self.healer.needs(subject.uid, _need(image, subject)):
                 continue
             try:
                 self._see(image, subject, verify_every)
             except (RegistryError, KubernetesError) as error:
                 self._later(subject, AGAIN)
                 _log.info("%s is looked at again later: %s", subject.name, error)
-                if isinstance(error, Unreachable):  # the writer is away, for all of them
-                    break
-        self._remember(images)
+                if isinstance(error, Unreachable):  # for all of them
+                    return False
+        return True
+
+    def _subjects(self, image: Object) -> tuple[Subject, ...]:
+        """What is to be on this volume; nothing where that is not known, or somebody wants it away."""
+        subject = Subject.read(image)
+        if subject is None or leaves(image):
+            return ()
+        if _was_removed(reports(image).get(self.name), subject):
+            return (subject,)  # a copy may bring it back
+        return (subject, *subject.earlier(image, self.now()))
 
     def _is_due(self, subject: Subject) -> bool:
         at, digest = self._next.get(subject.uid, (0.0, ""))
@@ -98,7 +112,7 @@ class Truth:
     def _see(self, image: Object, subject: Subject, verify_every: float) -> None:
         failed = self._failed.pop(subject.uid, "")
         found = self.healer.look(subject)
-        if found.state != WHOLE and _was_removed(reports(image).get(self.name), subject):
+        if found.state != WHOLE and not subject.current and _was_removed(reports(image).get(self.name), subject):
             self._later(subject, self.look_every)
             return
         if found.otherwise and not self._seen_before(subject, found):
@@ -114,7 +128,7 @@ class Truth:
         if failed:
             _log.warning("%s on %s is not healed: %s", subject.name, self.name, failed)
         self._later(subject, self.look_every if found.state == WHOLE else AGAIN)
-        self._say(image, subject, found, verify_every)
+        self._tell_state(image, subject, found, verify_every)
 
     def _after(self, subject: Subject, before: Look) -> Look:
         """How it stands after it was healed at once; what was found damaged is told as that though it is gone now."""
@@ -125,8 +139,21 @@ class Truth:
         """Have it healed from the other volumes, by and by; what they could not give before is told as before."""
         before = self._said.get(subject.uid)
         if not (before and before.state == found.state and before.message == found.message[:512]):
-            self._say(image, subject, Look(HEALING, found.message), verify_every)
-        self.healer.wants(subject, found, _need(image))
+            self._tell_state(image, subject, Look(HEALING, found.message), verify_every)
+        self.healer.wants(subject, found, _need(image, subject))
+
+    def _tell_state(self, image: Object, subject: Subject, found: Look, verify_every: float) -> None:
+        """Say how it stands; an earlier digest has no report of its own: the image's tells of it."""
+        if not subject.current:
+            behind = [self._behind[one.uid] for one in subject.earlier(image, self.now()) if one.uid in self._behind]
+            said = replace(found, message="; ".join(filter(None, (found.message, *behind))))
+            self._say(image, subject, said, verify_every)
+            return
+        before = self._behind.pop(subject.uid, "")
+        if found.state != WHOLE:
+            self._behind[subject.uid] = f"the earlier digest {subject.digest}: {found.message}"
+        if before != self._behind.get(subject.uid, ""):
+            self._next.pop(subject.current, None)
 
     def _seen_before(self, subject: Subject, found: Look) -> bool:
         seen, self._odd[subject.uid] = self._odd.get(subject.uid), found.message
@@ -158,25 +185,24 @@ class Truth:
 
     def _remember(self, images: Iterable[Object]) -> None:
         """Forget images that are gone."""
-        here = {str(metadata(image).get("uid")) for image in images}
-        for kept in (self._next, self._odd, self._said, self._failed):
+        wanted = {subject.uid: image for image in images for subject in self._subjects(image)}
+        here = {*wanted, *(str(metadata(image).get("uid")) for image in images)}
+        for kept in (self._next, self._odd, self._said, self._failed, self._behind):
             for uid in kept.keys() - here:
                 kept.pop(uid, None)
         self.proofs.drop(self.proofs.images - here)
-        self.healer.keep({subject.uid for image in images if (subject := self._wanted(image))})
+        self.healer.keep([uid for uid, image in wanted.items() if not self._is_removed(image)])
 
-    def _wanted(self, image: Object) -> Subject | None:
-        """What is to be on this volume; None where that is not known, or somebody wants it away."""
+    def _is_removed(self, image: Object) -> bool:
         subject = Subject.read(image)
-        if subject is None or leaves(image) or _was_removed(reports(image).get(self.name), subject):
-            return None
-        return subject
+        return subject is not None and _was_removed(reports(image).get(self.name), subject)
 
 
-def _need(image: Object) -> Need:
-    """Images that pods wait for come first, then those in use."""
+def _need(image: Object, subject: Subject | None = None) -> Need:
+    """Images that pods wait for come first, then those in use; what waits, waits for no earlier digest."""
     spec = part(image, "spec")
-    return (spec.get("waiting") is not True, not spec.get("users"), str(metadata(image).get("name")))
+    earlier = subject is not None and bool(subject.current)
+    return (earlier or spec.get("waiting") is not True, not spec.get("users"), str(metadata(image).get("name")))
 
 
 def _was_removed(before: Replica | None, subject: Subject) -> bool:
@@ -196,9 +222,9 @@ def _is_news(
 ) -> bool:
     if before is None or before.digest != str(subject.digest) or before.state != found.state:
         return True
-    if found.state != WHOLE:
-        return before.message != found.message[:512]
-    if since is None:
+    if before.message != found.message[:512]:
+        return True
+    if found.state != WHOLE or since is None:
         return False
     earlier = parse_time(before.verified)
     return earlier is None or since - earlier > timedelta(seconds=verify_every) / 4

@@ -1,9 +1,12 @@
 """Whether a registry has all of an image: its tag, every manifest of the wanted platforms, and every blob of those."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
+from hooks.refresh import earlier, kept
 from hooks.volumes import DAMAGED, MISSING, WHOLE
 from kube.types import Object, metadata, part, texts
 from kuik.keeper.kept import PRIVATE
@@ -27,6 +30,8 @@ class Subject:
     digest: Digest
     platforms: frozenset[Platform]
     private: bool
+    current: str = ""
+    """The uid of the image whose earlier digest this is; empty for the current one."""
 
     @classmethod
     def read(cls, image: Object) -> "Subject | None":
@@ -43,6 +48,16 @@ class Subject:
         meta = metadata(image)
         name, uid = str(meta.get("name")), str(meta.get("uid"))
         return cls(name, uid, reference, digest, platforms, status.get("copiedAs") == PRIVATE)
+
+    def earlier(self, image: Object, now: datetime) -> "tuple[Subject, ...]":
+        """What the image's tag named before and is kept under an anchor, each to be looked at like the image itself."""
+        found: list[Subject] = []
+        for one in kept(earlier(image), str(self.digest), now):
+            with suppress(InvalidDigest):
+                digest = Digest.parse(one.digest)
+                uid, named = f"{self.uid}/{digest.hex}", self.image.with_digest(digest)
+                found.append(replace(self, uid=uid, digest=digest, image=named, current=self.uid))
+        return tuple(found)
 
     def at(self, host: str) -> Reference:
         """Its place in the registry at `host`; raises InvalidReference where there is none."""
@@ -72,7 +87,8 @@ def look(client: Client, host: str, subject: Subject, folder: Path | None = None
     except _Wrong as wrong:
         return Look(DAMAGED, f"the bytes stored as manifest {wrong.part.digest} are others", (wrong.part,))
     parts = (*(manifest.descriptor for manifest in found.manifests), *found.blobs)
-    if found.absent:
+    if found.absent and not (subject.current and any(not one.is_index for one in found.manifests)):
+        # Of an earlier digest other platforms may have been wanted than today.
         return Look(MISSING, f"manifest {found.absent[0]} is not there", parts)
     for bad in _blobs(client, place, found, parts, folder):
         return bad

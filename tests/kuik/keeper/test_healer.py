@@ -175,3 +175,48 @@ def test_what_nobody_wants_here_any_more_is_not_brought_back(bed: Bed, gone: str
         cluster.there["a"]["status"]["copy"] = "Running"
     truth.round()
     assert not bed.round()
+
+
+@pytest.mark.parametrize("siblings", [("other:5000",), ()])
+def test_an_earlier_digest_is_looked_after_as_long_as_it_is_kept_and_told_of_in_the_images_report(
+    bed: Bed, siblings: tuple[str, ...]
+) -> None:
+    bed.may.set()
+    bed.siblings.hosts, bed.fails = siblings, "nobody has it"
+    old, over = Digest.of(b"old"), Digest.of(b"over")
+    cluster, clock = Objects(image("a", waiting=True), image("b", users=1)), [0.0]
+    cluster.there["a"]["status"]["previousDigests"] = [
+        {"digest": str(old), "until": "2026-01-11T00:00:00Z"},
+        {"digest": str(over), "until": "2026-01-09T00:00:00Z"},
+        {"digest": "no digest", "until": "2026-01-11T00:00:00Z"},
+    ]
+    truth = looking(bed, cluster, clock)
+    bed.lacking = {f"a/{old.hex}", f"a/{over.hex}", "b"}
+    for _ in range(2):
+        truth.round()
+        while bed.round():
+            pass
+    truth.round()
+    said = reports(cluster.there["a"])[VOLUME]
+    assert (said.state, said.digest) == (WHOLE, str(DIGEST)), "the state is about what the tag names now"
+    assert said.message == f"the earlier digest {old}: it is not there"
+    assert bed.healed == ["b", f"a/{old.hex}"] if siblings else [f"a/{old.hex}", "b"], "pods wait for none of these"
+    bed.fails = ""
+    clock[0] += AGAIN
+    truth.round()
+    bed.round()
+    bed.round()
+    truth.round()
+    truth.round()
+    assert (cluster.state("a"), reports(cluster.there["a"])[VOLUME].message) == (WHOLE, "")
+
+
+def test_an_earlier_digest_is_its_images_anchor() -> None:
+    old = Digest.of(b"old")
+    found = cached_image("a", "docker.io/library/a:1", DIGEST)
+    found["status"]["previousDigests"] = [{"digest": str(old), "until": "2026-01-11T00:00:00Z"}]
+    subject = Subject.read(found)
+    assert subject
+    (earlier,) = subject.earlier(found, datetime(2026, 1, 10, tzinfo=UTC))
+    assert (earlier.image.anchor, earlier.digest, earlier.name) == (f"digest-{old.hex}", old, "a")
+    assert subject.earlier(found, datetime(2026, 1, 12, tzinfo=UTC)) == ()
