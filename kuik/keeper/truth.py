@@ -123,12 +123,21 @@ class Truth:
             if self.healer.siblings.hosts and not found.untagged:
                 self._let_heal(image, subject, found, verify_every)
                 return
-            failed = self.healer.heal(subject, found)  # at once: a copy that is asked for must find no wrong bytes
+            failed = self._healed_at_once(subject, found)
             found = self._after(subject, found)
         if failed:
             _log.warning("%s on %s is not healed: %s", subject.name, self.name, failed)
         self._later(subject, self.look_every if found.state == WHOLE else AGAIN)
         self._tell_state(image, subject, found, verify_every)
+
+    def _healed_at_once(self, subject: Subject, found: Look) -> str:
+        """Why it is not healed, empty where it is. At once, as a copy that is asked for must find no wrong bytes."""
+        try:
+            return self.healer.heal(subject, found)
+        except Unreachable:
+            raise
+        except RegistryError as error:  # a volume that takes nothing: what was found is said all the same
+            return str(error)
 
     def _after(self, subject: Subject, before: Look) -> Look:
         """How it stands after it was healed at once; what was found damaged is told as that though it is gone now."""

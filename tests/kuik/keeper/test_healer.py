@@ -20,6 +20,7 @@ from kuik.keeper.volume import Volume
 from kuik.keeper.whole import Look, Subject
 from registry.client import Client
 from registry.digest import Digest
+from registry.errors import RegistryError
 from registry.transport import Transport
 from tests.rig.processes import wait_until
 
@@ -70,6 +71,7 @@ class Bed(Healer):
     healed: list[str]
     may: threading.Event
     fails: str = ""
+    broken: bool = False
 
     def look(self, subject: Subject) -> Look:
         return Look(MISSING, "it is not there") if subject.uid in self.lacking else Look(WHOLE)
@@ -77,6 +79,8 @@ class Bed(Healer):
     def heal(self, subject: Subject, found: Look) -> str:
         self.healed.append(subject.uid)
         assert self.may.wait(10)
+        if self.broken:
+            raise RegistryError("cannot store it: Read-only file system")
         if not self.fails:
             self.lacking.discard(subject.uid)
         return self.fails
@@ -158,6 +162,19 @@ def test_what_the_others_cannot_give_is_said_and_tried_again_later(bed: Bed) -> 
     bed.round()
     truth.round()
     assert cluster.state("a") == WHOLE
+
+
+@pytest.mark.parametrize("siblings", [("other:5000",), ()])
+def test_what_a_volume_lacks_that_takes_nothing_is_said_all_the_same(bed: Bed, siblings: tuple[str, ...]) -> None:
+    bed.may.set()
+    bed.siblings.hosts, bed.broken = siblings, True
+    cluster = Objects(image("a"))
+    truth = looking(bed, cluster, [0.0])
+    bed.lacking = {"a"}
+    truth.round()
+    bed.round()
+    truth.round()
+    assert cluster.state("a") == MISSING
 
 
 @pytest.mark.parametrize("gone", ["deleted", "removed on demand", "copied meanwhile"])
