@@ -141,8 +141,21 @@ class Client:
 
     def push_blob(self, reference: Reference, descriptor: Descriptor, pieces: Iterable[bytes]) -> None:
         """Upload a blob of exactly the descriptor's size; the registry checks its digest."""
-        upload = self._access.attempt(reference, lambda credentials: push.begin(self.transport, reference, credentials))
-        push.finish(self.transport, upload, descriptor, pieces)
+        self.finish_upload(self.begin_upload(reference), descriptor, pieces)
+
+    def begin_upload(self, reference: Reference) -> push.Upload:
+        """Open an upload session for a blob of the reference's repository."""
+        return self._access.attempt(reference, lambda credentials: push.begin(self.transport, reference, credentials))
+
+    def resume_upload(self, upload: push.Upload) -> tuple[push.Upload, int]:
+        """A broken upload as it can go on, and how many bytes of it the registry has; raises NotFound and the like."""
+        return push.resume(self.transport, upload)
+
+    def finish_upload(
+        self, upload: push.Upload, descriptor: Descriptor, pieces: Iterable[bytes], start: int = 0
+    ) -> None:
+        """Send a blob's bytes from `start` on; the registry checks the digest of the whole."""
+        push.finish(self.transport, upload, descriptor, pieces, start)
 
     def mount_blob(self, reference: Reference, digest: Digest, source: str) -> bool:
         """Make a blob of repository `source` of the same registry appear in this one; False when it was not done."""

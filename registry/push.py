@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from registry.address import Address
 from registry.credentials import Credentials
@@ -33,15 +33,30 @@ def begin(transport: Transport, reference: Reference, credentials: Credentials |
         return _upload(response, reference, credentials)
 
 
-def finish(transport: Transport, upload: Upload, descriptor: Descriptor, pieces: Iterable[bytes]) -> None:
-    """Send the whole blob in one request; raises Corrupt when `pieces` are not as long as the descriptor says."""
+def resume(transport: Transport, upload: Upload) -> tuple[Upload, int]:
+    """A broken upload as it can go on, and how many bytes of it the registry has; raises NotFound and the like."""
+    with transport.send(
+        "GET", upload.host, upload.target, credentials=upload.credentials, scope=upload.scope
+    ) as response:
+        raise_for(response, "broken upload")
+        target = Address.parse(response.headers.get("Location") or upload.target, response.address)
+        if target.origin != response.address.origin:
+            raise ServerFailure(f"{upload.host} wants a broken upload to go on at another host")
+        return replace(upload, target=target.target), _received(response)
+
+
+def finish(
+    transport: Transport, upload: Upload, descriptor: Descriptor, pieces: Iterable[bytes], start: int = 0
+) -> None:
+    """Send the blob from byte `start` on in one request; raises Corrupt when `pieces` are more or fewer than that."""
     joint = "&" if "?" in upload.target else "?"
+    chunk = {"Content-Range": f"{start}-{descriptor.size - 1}"} if 0 < start < descriptor.size else {}
     with transport.send(
         "PUT",
         upload.host,
         f"{upload.target}{joint}digest={descriptor.digest}",
-        headers={"Content-Type": "application/octet-stream"},
-        body=_Pieces(pieces, descriptor) if descriptor.size else b"".join(pieces),
+        headers={"Content-Type": "application/octet-stream", **chunk},
+        body=_Pieces(pieces, descriptor, start) if descriptor.size > start else b"".join(pieces),
         credentials=upload.credentials,
         scope=upload.scope,
     ) as response:
@@ -116,18 +131,27 @@ def _upload(response: Response, reference: Reference, credentials: Credentials |
     return Upload(target.host, target.target, "", None)
 
 
+def _received(response: Response) -> int:
+    """The bytes that an upload has, from `Range: 0-<last>`; 0 also where the registry does not tell."""
+    first, _, last = response.headers.get("Range", "").strip().removeprefix("bytes=").partition("-")
+    if first != "0" or not (last.isdecimal() and last.isascii() and 0 < len(last) < 20):
+        return 0
+    return int(last) + 1 if int(last) else 0  # 0-0 is also what a registry says that has nothing
+
+
 class _Pieces:
     """A request body with a length, which holds its source to it."""
 
-    def __init__(self, pieces: Iterable[bytes], descriptor: Descriptor) -> None:
+    def __init__(self, pieces: Iterable[bytes], descriptor: Descriptor, start: int) -> None:
+        self._start = start
         self._pieces = pieces
         self._descriptor = descriptor
 
     def __len__(self) -> int:
-        return self._descriptor.size
+        return self._descriptor.size - self._start
 
     def __iter__(self) -> Iterator[bytes]:
-        sent, size = 0, self._descriptor.size
+        sent, size = self._start, self._descriptor.size
         for piece in self._pieces:
             sent += len(piece)
             if sent > size:

@@ -16,6 +16,7 @@ from registry.layout import Layout
 from registry.manifest import Descriptor, Manifest, parse_manifest
 from registry.proxied import inside
 from registry.reference import Reference
+from registry.uploads import Uploads
 from registry.verify import verified
 
 
@@ -85,6 +86,7 @@ class RegistryTarget:
     def __init__(self, client: Client, host: str, *, private: bool = False) -> None:
         self.host = host
         self._client = client
+        self._uploads = Uploads(client)
         self._private = private
 
     def copying(self) -> AbstractContextManager[None]:
@@ -109,10 +111,8 @@ class RegistryTarget:
             return b"".join(verified(stream, blob.digest, blob.size))
 
     def put_blob(self, reference: Reference, blob: Descriptor, fetch: Fetch) -> None:
-        place = self._place(reference)
-        if self._client.has_blob(place, blob.digest) != blob.size:
-            with fetch(0) as pieces:
-                self._client.push_blob(place, blob, pieces)
+        """Goes on with what was interrupted while this target lives, where the registry has kept it."""
+        self._uploads.put(self._place(reference), blob, fetch)
 
     def put_manifest(self, reference: Reference, manifest: Manifest) -> None:
         self._client.push_manifest(self._place(reference).with_digest(manifest.digest), manifest)

@@ -1,0 +1,98 @@
+"""Blobs on their way into a registry: one whose transfer breaks goes on where the registry has it.
+
+A blob is sent in one request, which is fastest. Where that breaks, the registry is asked how much it has ("Pushing a
+blob in chunks", distribution-spec), and the rest is sent as the last chunk. The registry verifies the whole.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+
+from registry.client import Client
+from registry.copy import Fetch
+from registry.digest import Digest
+from registry.errors import RegistryError, ServerFailure, Unreachable
+from registry.manifest import Descriptor
+from registry.push import Upload
+from registry.reference import Reference
+from registry.response import TimedOut
+
+_PROGRESS = 8 << 20
+
+
+class Uploads:
+    """The uploads to one registry; what broke is remembered, also from one attempt of a copy to the next.
+
+    A registry that does not keep what came of a broken upload, or refuses the rest, gets the whole blob anew.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._retries = client.transport.retries
+        self._broken: dict[tuple[str, Digest], Upload] = {}
+
+    def put(self, place: Reference, blob: Descriptor, fetch: Fetch) -> None:
+        """Send the blob unless it is there; raises what the source says, and the registry after its last break."""
+        breaks = mark = 0
+        while self._client.has_blob(place, blob.digest) != blob.size:
+            upload, start = self._kept(place, blob)
+            breaks, mark = (breaks if start - mark < _PROGRESS else 0), start
+            broken = self._send(place, blob, upload, start, fetch)
+            if broken is None:
+                return
+            breaks += 2 if isinstance(broken, TimedOut) else 1
+            if breaks > self._retries.breaks:
+                raise broken
+            self._retries.sleep(self._retries.pause(breaks))
+
+    def _kept(self, place: Reference, blob: Descriptor) -> tuple[Upload | None, int]:
+        """A broken upload that can go on, and from which byte."""
+        key = place.name, blob.digest
+        upload = self._broken.get(key)
+        if upload is None:
+            return None, 0
+        try:
+            upload, start = self._client.resume_upload(upload)
+        except RegistryError as error:
+            if isinstance(error, Unreachable) and not isinstance(error, ServerFailure):
+                raise
+            start = 0
+        if not 0 < start <= blob.size:
+            del self._broken[key]
+            return None, 0
+        return upload, start
+
+    def _send(
+        self, place: Reference, blob: Descriptor, upload: Upload | None, start: int, fetch: Fetch
+    ) -> RegistryError | None:
+        """Send what is missing; gives the error after which another attempt is worth it."""
+        key = place.name, blob.digest
+        with nullcontext(()) if upload and start == blob.size else fetch(start) as pieces:
+            body = _Heard(pieces)
+            upload = upload or self._client.begin_upload(place)
+            try:
+                self._client.finish_upload(upload, blob, body, start)
+            except RegistryError as error:
+                if body.failed or (isinstance(error, Unreachable) and not isinstance(error, ServerFailure)):
+                    self._broken[key] = upload
+                else:
+                    self._broken.pop(key, None)
+                if body.failed or (key not in self._broken and not start):
+                    raise
+                return error
+            self._broken.pop(key, None)
+            return None
+
+
+class _Heard:
+    """Pieces of a source, which remembers that it was the source that failed."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = pieces
+        self.failed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._pieces
+        except RegistryError:
+            self.failed = True
+            raise
