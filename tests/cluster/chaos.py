@@ -61,7 +61,7 @@ class Size:
 
     images: int = 300
     kills: int = 100
-    seconds: float = 720.0
+    seconds: float = 900.0
     seed: int = 1
 
 
@@ -197,7 +197,7 @@ class Cluster:
         elif victim == "keeper":
             self.scene.kill()
             time.sleep(pause)
-            self.scene.start("--look-every", "5")
+            self.scene.start()
         else:
             at = self._kill_writer(pause)
         return Kill(victim, at) if at else None
@@ -222,7 +222,7 @@ class Cluster:
         wait_until(lambda: keeper.poll() is not None or bool(set(writers(keeper)) - {alive[0]}), "the keeper sees it")
         if keeper.poll() is not None:
             time.sleep(pause)
-            self.scene.start("--look-every", "5")
+            self.scene.start()
         return at
 
 
@@ -347,7 +347,7 @@ def _cluster(folder: Path, size: Size) -> Iterator[Cluster]:
         plane, hooks = ends.enter_context(started(folder, settings))
         scene = Scene(plane, folder, document, copies)
         document.folder.mkdir(parents=True, exist_ok=True)
-        scene.start("--look-every", "5")
+        scene.start()
         ends.callback(scene.stop)
         runner = CopyRunner(plane, folder, {"KUIK_TOKEN": TOKEN, REGISTRY_TOKEN: WRITERS_TOKEN})
         runner.start()
