@@ -83,7 +83,7 @@ class SpooledBlobs:
         if self._filler.knows_too_large(digest):
             return self.through(request, digest)
         try:
-            fetch, leads = self._join(request.route.reference, digest)
+            fetch, leads = self._join(request.route, digest)
             return self._following(request, fetch, MISS if leads else COLLAPSED)
         except StoreFull:
             return self.through(request, digest)
@@ -153,32 +153,35 @@ class SpooledBlobs:
                 raise Unreachable(f"{request.route.host} does not continue in the middle of a blob")
             yield from answer.body
 
-    def _join(self, reference: Reference, digest: Digest) -> tuple[Fetch, bool]:
+    def _join(self, route: Route, digest: Digest) -> tuple[Fetch, bool]:
         with self._lock:
             fetch = self._under_way.get(digest)
             if fetch:
                 self._collapsed += 1
                 return fetch, False
+            self._absent.check(route)  # one that has just ended may have found that it is not there
             fetch = self._under_way[digest] = Fetch(digest)
         thread = threading.Thread(
-            target=self._run, args=(fetch, reference), name=f"fetch {digest.hex[:12]}", daemon=True
+            target=self._run, args=(fetch, route), name=f"fetch {digest.hex[:12]}", daemon=True
         )
         try:
             thread.start()
         except RuntimeError as error:  # the machine has no thread left
-            self._ended(fetch, StoreFull(f"no fetch could be started: {error}"))
+            self._ended(fetch, StoreFull(f"no fetch could be started: {error}"), route)
         return fetch, True
 
-    def _run(self, fetch: Fetch, reference: Reference) -> None:
-        outcome: int | RegistryError = Unreachable(f"the fetch of {reference} ended")
+    def _run(self, fetch: Fetch, route: Route) -> None:
+        outcome: int | RegistryError = Unreachable(f"the fetch of {route.reference} ended")
         try:
-            outcome = self._filler.fill(fetch, reference)
+            outcome = self._filler.fill(fetch, route.reference)
         except RegistryError as error:
             outcome = error
         finally:  # whatever happened, nobody waits for ever
-            self._ended(fetch, outcome)
+            self._ended(fetch, outcome, route)
 
-    def _ended(self, fetch: Fetch, outcome: int | RegistryError) -> None:
+    def _ended(self, fetch: Fetch, outcome: int | RegistryError, route: Route) -> None:
+        if isinstance(outcome, NotFound | Unauthorized):
+            self._absent.note(route, outcome)
         with self._lock:
             del self._under_way[fetch.digest]
             self._damaged += isinstance(outcome, Corrupt)
