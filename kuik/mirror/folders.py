@@ -5,9 +5,11 @@ that has one of the two. So `_default` is made in the last folder, where it hide
 the proxy too. A host on a loopback address is the node's own and never comes by kuik.
 """
 
+import fcntl
+import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -29,18 +31,27 @@ class Outcome:
 
 
 def write(roots: Sequence[Path], proxy: str) -> list[Outcome]:
-    """Put the proxy into every file, and make `_default` where there is none; raises OSError."""
-    found = list(_hosts(roots))
-    outcomes = [_write(folder / FILE, proxy) for folder in found]
-    if not any(folder.name == DEFAULT for folder in found):
-        folder = roots[-1] / DEFAULT
-        folder.mkdir(parents=True, exist_ok=True)
-        outcomes.append(_replace(folder / FILE, "", with_mirror("", proxy)))
-    return outcomes
+    """Put the proxy into every file, and make `_default` where there is none; raises OSError.
+
+    One process of the node at a time: in an upgrade two proxies begin at once.
+    """
+    with _alone(roots):
+        found = list(_hosts(roots))
+        outcomes = [_write(folder / FILE, proxy) for folder in found]
+        if not any(folder.name == DEFAULT for folder in found):
+            folder = roots[-1] / DEFAULT
+            folder.mkdir(parents=True, exist_ok=True)
+            outcomes.append(_replace(folder / FILE, "", with_mirror("", proxy)))
+        return outcomes
 
 
 def remove(roots: Sequence[Path]) -> list[Outcome]:
     """Take the proxy out of every file, and away what kuik made; raises OSError."""
+    with _alone(roots):
+        return _removed(roots)
+
+
+def _removed(roots: Sequence[Path]) -> list[Outcome]:
     outcomes = []
     for folder in _hosts(roots):
         file = folder / FILE
@@ -58,6 +69,17 @@ def remove(roots: Sequence[Path]) -> list[Outcome]:
         else:
             outcomes.append(_replace(file, text, rest))
     return outcomes
+
+
+@contextmanager
+def _alone(roots: Sequence[Path]) -> Iterator[None]:
+    """Hold the folder above containerd's, against threads and processes alike."""
+    held = os.open(roots[0].parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
 
 
 def _write(file: Path, proxy: str) -> Outcome:

@@ -161,9 +161,7 @@ class SpooledBlobs:
                 return fetch, False
             self._absent.check(route)  # one that has just ended may have found that it is not there
             fetch = self._under_way[digest] = Fetch(digest)
-        thread = threading.Thread(
-            target=self._run, args=(fetch, route), name=f"fetch {digest.hex[:12]}", daemon=True
-        )
+        thread = threading.Thread(target=self._run, args=(fetch, route), name=f"fetch {digest.hex[:12]}", daemon=True)
         try:
             thread.start()
         except RuntimeError as error:  # the machine has no thread left

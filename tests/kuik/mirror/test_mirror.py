@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from kuik.mirror import folders
 from kuik.mirror.__main__ import main
 from kuik.mirror.hosts_file import with_mirror
 from tests.rig.processes import wait_until
@@ -141,3 +143,16 @@ def test_hold_leaves_it_to_a_proxy_that_has_taken_over(tmp_path: Path) -> None:
         assert new.wait(10) == 0
         old.kill()
     assert not default.parent.exists()
+
+
+def test_proxies_that_begin_and_end_at_once_are_not_in_each_others_way(tmp_path: Path) -> None:
+    roots = [tmp_path / "certs.d"]
+
+    def once(number: int) -> None:
+        for _ in range(20):
+            folders.write(roots, f"http://127.0.0.1:{7000 + number}")
+            folders.remove(roots)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(once, range(4)))
+    assert not (roots[0] / "_default").exists()
