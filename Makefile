@@ -3,7 +3,7 @@
 BIN := .venv/bin
 STORE ?= kuik-store
 LISTEN ?= 127.0.0.1:7439
-WORKERS ?= 2
+WORKERS ?= 3
 NAMESPACES ?= 200
 PODS ?= 3000
 IMAGES ?= 600

@@ -69,7 +69,7 @@ def test_a_server_is_measured_only_while_it_is_looked_at() -> None:
         while time.process_time() < until:
             pass
     assert 0.28 <= meter.cost.cpu <= cpu_seconds(os.getpid()) - before + 0.02
-    assert meter.cost.wall >= 0.28
+    assert meter.cost.wall >= 0.1  # other threads of this process may have burnt a part of it
     assert meter.cost.peak > MIB
 
 
