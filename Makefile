@@ -28,7 +28,7 @@ test-cluster: .venv/.dev ## the tests on a real API server, built once into a ca
 	$(BIN)/pytest -q tests/cluster $(PYTEST_ARGS)
 
 test-dataplane: .venv/.dev ## the data plane on real registries, S3 and containerd (which needs root), built once into a cache
-	tests/rig/build registry s3 conformance containerd crictl
+	tests/rig/build registry s3 conformance containerd crictl crane
 	$(BIN)/pytest -q tests/dataplane $(PYTEST_ARGS)
 
 e2e: .venv/.dev ## the scenarios on a real node: kubelet, containerd and our own image (needs root), built once into a cache

@@ -1,4 +1,4 @@
-"""The benchmarks' arithmetic on known numbers, and a run of all of them on next to nothing."""
+"""The benchmarks' arithmetic on known numbers, and runs without some of the programs that they need."""
 
 import json
 import os
@@ -54,16 +54,6 @@ def bench(*words: str, path: Path | None = None) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)["benchmarks"]
     return found
-
-
-@pytest.mark.needs("docker-registry", "skopeo", "nginx", "tc")
-def test_every_benchmark_runs_and_prints_its_ratios() -> None:
-    results = bench()
-    assert {name: len(result["figures"]) for name, result in results.items()} == FIGURES
-    for name in ("copy", "herd", "warm", "node"):
-        assert results[name]["missing"] == []
-        timed = [figure for figure in results[name]["figures"] if "CPU" not in figure["what"]]  # next to nothing is 0 s
-        assert all(figure["ours"] > 0 and figure["ratio"] is not None for figure in timed), name
 
 
 @pytest.mark.needs("docker-registry")
