@@ -1,7 +1,9 @@
 """What the stages produce, put before a real API server: it is taken, and comes back as it was written.
 
 A field that the server changes, or adds a default to, would be written again at each sync of a child that is updated in
-place. Jobs are never updated, so there the server may add what its version knows of.
+place. Jobs are never updated, so there the server may add what its version knows of. So it may to prefetching's pods:
+their containers are told apart by name, so what stands beside the stage's fields is left, and the scenarios of
+prefetching count that such a pod is not written at rest.
 """
 
 import json
@@ -33,7 +35,7 @@ def test_the_server_takes_what_the_stages_make(installed: ControlPlane, folder: 
         assert meta == child["metadata"]
         changed, added = differences(body(child), body(stored), "object")
         assert changed == []
-        assert added == [] or child["kind"] == "Job"
+        assert added == [] or child["kind"] in ("Job", "Pod")
 
 
 def body(obj: Object) -> Object:
