@@ -12,6 +12,7 @@ from registry.proxied import DEFAULT_PROXY
 from registry.reference import Reference
 
 _NAMED = 5
+_MIRROR = "mirror"
 _CRIO = """\
 on each of them: printf '[[registry]]\\nlocation = "localhost:7439"\\ninsecure = true\\n' \
 > /etc/containers/registries.conf.d/kuik.conf && systemctl reload crio"""
@@ -52,7 +53,7 @@ def _mirrors(nodes: Sequence[Object], proxies: Sequence[Object] | Unseen) -> Ite
         yield Finding("runtime", Level.FAIL, what, "use `delivery: Webhook`")
     if isinstance(proxies, Unseen):
         return
-    failed = sorted({node_of(pod) for pod in proxies if _init_failed(pod)})
+    failed = sorted({node_of(pod) for pod in proxies if _mirror_failed(pod)})
     if failed:
         yield Finding(
             "runtime",
@@ -79,10 +80,11 @@ def _runs_proxied(pod: Object) -> bool:
     return any(isinstance(one, Reference) and is_proxy(one.host, DEFAULT_PROXY) for one in found)
 
 
-def _init_failed(pod: Object) -> bool:
-    for status in entries(part(pod, "status"), "initContainerStatuses"):
+def _mirror_failed(pod: Object) -> bool:
+    """Whether the proxy's container that tells containerd of it has ended with an error."""
+    for status in entries(part(pod, "status"), "containerStatuses"):
         ended = part(part(status, "state"), "terminated") or part(part(status, "lastState"), "terminated")
-        if ended.get("exitCode"):
+        if status.get("name") == _MIRROR and ended.get("exitCode"):
             return True
     return False
 

@@ -160,7 +160,8 @@ def test_a_runtime_that_asks_with_tls_is_found_by_what_kubelet_says() -> None:
 
 def test_mirror_delivery_wants_containerd_with_a_config_path() -> None:
     cache = {"spec": {"delivery": "Mirror"}}
-    failed = {"initContainerStatuses": [{"state": {"terminated": {"exitCode": 1}}}]}
+    waits = {"waiting": {"reason": "CrashLoopBackOff"}}
+    failed = {"containerStatuses": [{"name": "mirror", "state": waits, "lastState": {"terminated": {"exitCode": 1}}}]}
     found = one(
         runtimes.runtimes(cluster(image_cache=cache, nodes=[node("a")], proxies=[pod("p", "a", ready=False, **failed)]))
     )
