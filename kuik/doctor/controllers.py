@@ -8,7 +8,7 @@ from kuik.doctor.cluster import Cluster, Unseen
 from kuik.doctor.finding import Finding, Level
 
 OLDEST = (4, 17, 2)
-_KINDS = ("imagecaches", "imageinventories", "cachedimages", "clustercachepolicies", "cachepolicies")
+_KINDS = ("imagecaches", "imageinventories", "cachedimages", "clustercachepolicies", "cachepolicies", "imageprefetches")
 _CONTROLLERS = ("compositecontrollers.metacontroller.k8s.io", "decoratorcontrollers.metacontroller.k8s.io")
 _VERSION = re.compile(r":v?(\d+)\.(\d+)\.(\d+)")
 _INSTALL = (

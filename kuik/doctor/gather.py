@@ -32,12 +32,14 @@ _NEEDED = {
     ("kuik.dev", "cachedimages"): "create update delete",
     ("kuik.dev", "cachedimages/status"): "update",
     ("kuik.dev", "imagecaches/status"): "update",
+    ("kuik.dev", "imageprefetches"): "create update delete",
+    ("kuik.dev", "imageprefetches/status"): "update",
     ("batch", "jobs"): "create delete",
     ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"): "create update delete",
     ("rbac.authorization.k8s.io", "roles"): "create update delete escalate",
     ("rbac.authorization.k8s.io", "rolebindings"): "create update delete",
     ("", "namespaces"): "list watch",
-    ("", "pods"): "list watch",
+    ("", "pods"): "list watch create update delete",
     ("apps", "daemonsets"): "list watch",
 }
 """What kuik's controllers ask of Metacontroller, by group and resource."""

@@ -18,6 +18,7 @@ MADE: Object = {"metadata": {"name": "x", "creationTimestamp": format_time(NOW)}
 OWN = frozenset(f"{one}.kuik.dev" for one in ("imagecaches", "imageinventories", "cachedimages")) | {
     "clustercachepolicies.kuik.dev",
     "cachepolicies.kuik.dev",
+    "imageprefetches.kuik.dev",
 }
 METACONTROLLER = frozenset(f"{one}.metacontroller.k8s.io" for one in ("compositecontrollers", "decoratorcontrollers"))
 
@@ -212,3 +213,8 @@ def test_the_caches_own_bad_news_is_passed_on() -> None:
     said = {"type": "StoreFull", "status": "True", "reason": "Full", "message": "volume a has 1 GiB left"}
     found = one(controllers.cache(cluster(image_cache={"status": {"conditions": [said]}})))
     assert (found.level, "1 GiB left" in found.what) == (Level.WARN, True)
+
+
+def test_a_kind_that_an_older_release_did_not_have_is_missed() -> None:
+    found = one(controllers.kinds(cluster(kinds=OWN - {"imageprefetches.kuik.dev"})))
+    assert (found.level, "imageprefetches.kuik.dev" in found.what) == (Level.FAIL, True)
