@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.rig import metacontroller
+from tests.e2e.rig import later, staying
 from tests.e2e.rig.cluster import Cluster, folder
 from tests.e2e.rig.install import Installed
 from tests.e2e.rig.page import Told, page
-from tests.e2e.rig.sandbox import FOLDER
+from tests.e2e.rig.sandbox import FOLDER, STAY
 from tests.e2e.rig.workload import Workloads
 
 KEPT = "KUIK_E2E_KEEP"
@@ -62,25 +63,35 @@ def _requests() -> Iterator[int]:
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A control plane, DNS and upstream registries, and node-1."""
-    running = Cluster(folder()).start()
-    try:
+    running: Cluster | None = staying.kept(folder(), "cluster")
+    if running is None:
+        running = Cluster(folder()).start()
         running.node(1, *images())
+    try:
         yield running
     finally:
         # Nothing is ended here: the kernel ends it with the sandbox, within a second.
         if request.session.testsfailed:
             _keep(running)
+        if STAY in os.environ:
+            staying.keep(folder(), "cluster", running)
 
 
 @pytest.fixture(scope="session")
 def kuik(cluster: Cluster) -> Installed:
     """kuik, installed."""
     installed = Installed(cluster, images())
+    told = staying.kept(folder(), "kuik")
     try:
-        installed.install()
+        if told is None:
+            installed.install()
+        else:
+            later.bring_up_to_date(installed, told)
     except BaseException:
         _keep(cluster)
         raise
+    if STAY in os.environ:
+        staying.keep(folder(), "kuik", later.remembered(installed))
     return installed
 
 

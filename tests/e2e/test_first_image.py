@@ -25,8 +25,11 @@ def test_the_first_image_is_pulled_through_the_proxy_and_cached(kuik: Installed,
     assert pods.image("first") == proxied("first:1")
     assert seen["status"]["containerStatuses"][0]["imageID"].endswith(str(built.digest)), "upstream's own digest"
     name = kuik.cached("docker.io/library/first:1")
-    # Pulled by kubelet and copied by kuik, and upstream was asked for each blob once.
-    assert asked.blobs() == {str(digest): 1 for digest in built.blobs}
+    # Pulled by kubelet and copied by kuik, and upstream was asked for each blob once; a layer that node and registry
+    # have of another image is asked for by nobody.
+    once = {str(digest): 1 for digest in built.blobs}
+    assert len(asked.blobs()) >= 2, "its own layer and its configuration"
+    assert asked.blobs().items() <= once.items()
     told = kuik.kubectl("describe", "ci", name)
     assert re.search(r"Phase:\s+Cached", told)
     assert re.search(rf"Digest:\s+{built.digest}", told)

@@ -109,6 +109,10 @@ class ControlPlane:
         """The process that `run` has started."""
         return self._processes[name].pid
 
+    def runs(self, name: str) -> bool:
+        """Whether a program that `run` has started still runs."""
+        return name in self._processes and self._processes[name].poll() is None
+
     def end(self, name: str) -> None:
         """End one program that `run` has started."""
         stop(self._processes.pop(name))

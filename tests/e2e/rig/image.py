@@ -4,11 +4,15 @@ What is made stays in the rig's cache: the base, buildah's layers, and the archi
 nothing is built anew of what has not changed. The package index is the machine's own.
 """
 
+import fcntl
 import hashlib
 import json
+import os
+import pickle
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,8 @@ _BASE = "localhost/kuik-base"
 _SUITE = "bookworm"
 _PACKAGES = "python3,python3-venv,ca-certificates"
 _MIRROR = "http://deb.debian.org/debian"
+_USED = 7200.0
+"""Seconds after which no run loads an archive any more."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +50,36 @@ class OurImage:
 
 
 def build(name: str = NAME, version: str = "e2e") -> OurImage:
-    """Build the image where something of it has changed."""
-    base = _base()
+    """Build the image where something of it has changed; one build at a time, as all give it the same name."""
+    home().mkdir(parents=True, exist_ok=True)
+    with (home() / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        base, distribution = _base(), _distribution()
+        told = home() / f"built-{_content(name, version, base, distribution)}.pickle"
+        if told.exists():
+            built: OurImage = pickle.loads(told.read_bytes())  # noqa: S301  our own file
+            if built.archive.exists():
+                os.utime(built.archive)
+                return built
+        built = _build(name, version, base, distribution)
+        told.write_bytes(pickle.dumps(built))
+        return built
+
+
+def _content(*words: str) -> str:
+    """What names all that an image is built from, these words too."""
+    kept = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    places = [ROOT / name for name in ("Dockerfile", ".dockerignore", *kept)]
+    files = [file for place in places for file in (place.rglob("*") if place.is_dir() else [place])]
+    hashed = hashlib.sha256("\0".join(words).encode())
+    for file in sorted(file for file in files if file.is_file() and "__pycache__" not in file.parts):
+        hashed.update(f"\0{file.relative_to(ROOT)}\0".encode() + file.read_bytes())
+    return hashed.hexdigest()[:20]
+
+
+def _build(name: str, version: str, base: str, distribution: str) -> OurImage:
     words = ["--layers", "--isolation", "chroot", "--network", "host", "--pull-never", "--format", "oci"]
-    said = {"PYTHON": base, "DISTRIBUTION": _distribution(), "VERSION": version}
+    said = {"PYTHON": base, "DISTRIBUTION": distribution, "VERSION": version}
     arguments = [word for name_, value in said.items() for word in ("--build-arg", f"{name_}={value}")]
     with tempfile.TemporaryDirectory() as folder:
         _buildah("bud", *words, *_volumes(Path(folder)), *arguments, "--tag", name, str(ROOT))
@@ -58,7 +90,8 @@ def build(name: str = NAME, version: str = "e2e") -> OurImage:
     if not archive.exists():
         archive.parent.mkdir(exist_ok=True)
         for old in archive.parent.glob("*.tar"):
-            old.unlink()
+            if time.time() - old.stat().st_mtime > _USED:  # another run, of another tree, may still load it
+                old.unlink()
         _buildah("push", "--disable-compression", name, f"oci-archive:{archive}:{name}")
     return OurImage(archive, inspected, _size(name), _size(base), _packages(name))
 

@@ -57,7 +57,8 @@ class Installed:
         else:
             self.kubectl("apply", "-f", "-", stdin=json.dumps(_controllers_kinds()))
             self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
-        self.start_controllers()
+        if not self.cluster.plane.runs(self._controllers):
+            self.start_controllers()
         self.helm("install", "--create-namespace", "--wait", "--timeout=120s")
         self.wait_until_ready()
         self.seconds = time.monotonic() - begun
@@ -80,12 +81,12 @@ class Installed:
         """Volumes for claims, as a cluster's provisioner would make them."""
         for number in range(3):
             place = self.cluster.folder / "volumes" / str(number)
-            place.mkdir(parents=True)
+            place.mkdir(parents=True, exist_ok=True)
             place.chmod(0o777)
             spec = {"capacity": {"storage": "50Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": str(place)}}
             meta = {"name": f"volume-{number}"}
             volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": meta, "spec": spec}
-            self.kubectl("create", "-f", "-", stdin=json.dumps(volume))
+            self.kubectl("apply", "-f", "-", stdin=json.dumps(volume))
 
     def start_controllers(self) -> None:
         """Run Metacontroller, or our driver, where services are reached."""
@@ -98,7 +99,11 @@ class Installed:
 
     def stop_controllers(self) -> None:
         """End what `start_controllers` started."""
-        self.cluster.plane.end("metacontroller" if metacontroller.binary() else "driver")
+        self.cluster.plane.end(self._controllers)
+
+    @property
+    def _controllers(self) -> str:
+        return "metacontroller" if metacontroller.binary() else "driver"
 
     def wait_until_ready(self) -> None:
         """All pods of kuik run and are ready, and the webhook is registered."""

@@ -6,18 +6,25 @@ the cgroups, is removed by a cleaner in a session of its own, which waits for a 
 """
 
 import contextlib
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
+ROOT = Path(__file__).parents[3]
 CGROUPS = Path("/sys/fs/cgroup")
 FOLDER = "KUIK_E2E_FOLDER"
 """The variable that names the folder of a run to what runs in it."""
+STAY = "KUIK_E2E_STAY"
+"""The variable that is set where a sandbox is to stay when its command has ended."""
 _PRIVATE = ("/run", "/var/log", "/var/lib/cni")
 """Places where programs leave things under fixed names: in the sandbox these are empty and its own."""
 _DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL")
@@ -38,10 +45,48 @@ def run(command: list[str], folder: Path) -> int:
     environment = os.environ | {FOLDER: str(folder)}
     with subprocess.Popen([*_DIES_WITH_US, *_UNSHARE, *first], env=environment, pass_fds=[theirs]) as running:
         os.close(theirs)
-        with _leaving_interrupts_to_the_run():
+        staying = STAY in os.environ
+        if staying:
+            Stay(str(ROOT), os.getpid(), running.pid).write(folder)
+        with contextlib.nullcontext() if staying else _leaving_interrupts_to_the_run():
             status = running.wait()
     os.waitpid(cleaner, 0)
     return status
+
+
+@dataclass(frozen=True)
+class Stay:
+    """A sandbox that stays: whose tree of files it serves, who holds it, and by whose namespaces it is entered."""
+
+    root: str
+    holder: int
+    entrance: int
+
+    @classmethod
+    def of(cls, root: Path) -> tuple[Self, Path] | None:
+        """The sandbox that stays for this tree, and its folder."""
+        for folder in Path(tempfile.gettempdir()).glob("kuik-e2e-*"):
+            with contextlib.suppress(OSError, ValueError, TypeError):
+                found = cls(**json.loads((folder / "stay.json").read_text()))
+                if found.root == str(root) and Path(f"/proc/{found.holder}").exists():
+                    return found, folder
+        return None
+
+    def write(self, folder: Path) -> None:
+        """Let others find it."""
+        (folder / "stay.json").write_text(json.dumps(asdict(self)))
+
+    def enter(self, folder: Path, command: list[str], **environment: str) -> int:
+        """Run a command in it, and return its exit status."""
+        spaces = {"mount": "mnt", "net": "net", "pid": "pid_for_children"}
+        words = [f"--{kind}=/proc/{self.entrance}/ns/{file}" for kind, file in spaces.items()]
+        command = ["nsenter", *words, f"--wdns={Path.cwd()}", *command]
+        with subprocess.Popen(command, env=os.environ | {FOLDER: str(folder)} | environment) as running:
+            return running.wait()
+
+    def end(self) -> None:
+        """End it, with all that is in it."""
+        os.kill(self.holder, signal.SIGTERM)
 
 
 def cgroup(folder: Path) -> str:
@@ -104,7 +149,10 @@ def _first(command: list[str]) -> int:
     while True:
         pid, status = os.wait()
         if pid == child:
-            return os.waitstatus_to_exitcode(status)
+            if STAY not in os.environ:
+                return os.waitstatus_to_exitcode(status)
+            sys.stdout.write("the cluster stays: see `python -m tests.e2e` with --again, --shell and --end\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":
