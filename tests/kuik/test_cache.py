@@ -1,6 +1,7 @@
 """`kuik cache`: what is listed, what may be removed, what comes back."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,18 +13,32 @@ from tests.rig.manifests import deployment, write
 from tests.rig.upstream import Upstream
 
 
-@pytest.fixture
-def stored(upstream: Upstream, tmp_path: Path) -> tuple[Path, str, str]:
-    """A store with an image in use and one that is not."""
-    used, unused = upstream.push(multi_platform("used"), "a/used", "1"), upstream.push(image("unused"), "a/unused", "1")
-    store, pods = tmp_path / "store", tmp_path / "pods"
-    write(pods / "a.yaml", deployment("used", used, namespace="shop"))
-    write(pods / "b.yaml", deployment("unused", unused))
-    words = ("run", str(pods), "--store", str(store), "--plain-http", upstream.host, "--once")
-    assert kuik(*words).returncode == 0
-    (pods / "b.yaml").unlink()
-    assert kuik(*words).returncode == 0
+@pytest.fixture(scope="module")
+def _made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    folder = tmp_path_factory.mktemp("made")
+    store, pods = folder / "store", folder / "pods"
+    upstream = Upstream(folder / "upstream").start()
+    try:
+        used, unused = (
+            upstream.push(multi_platform("used"), "a/used", "1"),
+            upstream.push(image("unused"), "a/unused", "1"),
+        )
+        write(pods / "a.yaml", deployment("used", used, namespace="shop"))
+        write(pods / "b.yaml", deployment("unused", unused))
+        words = ("run", str(pods), "--store", str(store), "--plain-http", upstream.host, "--once")
+        assert kuik(*words).returncode == 0
+        (pods / "b.yaml").unlink()
+        assert kuik(*words).returncode == 0
+    finally:
+        upstream.stop()
     return store, used, unused
+
+
+@pytest.fixture
+def stored(_made: tuple[Path, str, str], tmp_path: Path) -> tuple[Path, str, str]:
+    """A store with an image in use and one that is not, for this test alone."""
+    store, used, unused = _made
+    return Path(shutil.copytree(store, tmp_path / "store")), used, unused
 
 
 def test_the_list_in_three_forms(stored: tuple[Path, str, str]) -> None:
