@@ -26,8 +26,16 @@ class Node:
 def nodes(rule: Rule, seen: Observation) -> list[Node]:
     """The nodes by name: Linux, with the rule's labels, and without taints that it does not tolerate."""
     served = frozenset(_served(seen))
-    found = [one for one in seen.related[NODE.group].values() if _is_meant(one, rule)]
+    found = [one for one in seen.related[NODE.group].values() if is_meant(one, rule)]
     return sorted((_node(one, served) for one in found), key=lambda one: one.name)
+
+
+def is_meant(node: Object, rule: Rule) -> bool:
+    """Whether a node is one of the rule's, as far as the node itself says."""
+    worn = labels(node)
+    if not rule.selector.items() <= worn.items() or worn.get("kubernetes.io/os", "linux") != "linux":
+        return False
+    return not is_virtual(worn) and _tolerated(entries(part(node, "spec"), "taints"), rule.tolerations)
 
 
 def _node(node: Object, served: frozenset[str]) -> Node:
@@ -47,13 +55,6 @@ def _served(seen: Observation) -> Iterator[str]:
         ours = metadata(one).get("namespace") == seen.settings.job.namespace
         if ours and holds(one, "Ready") and metadata(one).get("deletionTimestamp") is None:
             yield str(part(one, "spec").get("nodeName"))
-
-
-def _is_meant(node: Object, rule: Rule) -> bool:
-    worn = labels(node)
-    if not rule.selector.items() <= worn.items() or worn.get("kubernetes.io/os", "linux") != "linux":
-        return False
-    return not is_virtual(worn) and _tolerated(entries(part(node, "spec"), "taints"), rule.tolerations)
 
 
 def _tolerated(taints: Iterable[Object], tolerations: Iterable[Object]) -> bool:

@@ -46,6 +46,11 @@ def namespaces_of(users: Iterable[str]) -> frozenset[str]:
     return frozenset(words[0] for user in users if len(words := user.split("/")) > 2)
 
 
+def most_of(namespace: str, quotas: Sequence[Quota]) -> int | None:
+    """How many bytes a namespace may have; None where no quota fits it."""
+    return min((one.most for one in quotas if fits(one.namespaces, namespace)), default=None)
+
+
 def accounts(held: Iterable[tuple[frozenset[str], int]], quotas: Sequence[Quota]) -> Mapping[str, Account]:
     """What each namespace with a quota has; `held` are the images' namespaces and sizes."""
     if not quotas:
@@ -54,7 +59,7 @@ def accounts(held: Iterable[tuple[frozenset[str], int]], quotas: Sequence[Quota]
     for namespaces, size in held:
         for name in namespaces:
             used[name] = used.get(name, 0) + size
-    found = ((name, total, _most(name, quotas)) for name, total in used.items())
+    found = ((name, total, most_of(name, quotas)) for name, total in used.items())
     return {name: Account(total, most) for name, total, most in found if most is not None}
 
 
@@ -69,10 +74,6 @@ def hold(namespaces: frozenset[str], users: Iterable[str], kept: Mapping[str, Ac
         for name in sorted(over)[:_NAMED]
     ]
     return {"reason": "OverQuota", "message": f"not copied, as {', '.join(said)}"[:512]}
-
-
-def _most(namespace: str, quotas: Sequence[Quota]) -> int | None:
-    return min((one.most for one in quotas if fits(one.namespaces, namespace)), default=None)
 
 
 def _listed(policy: Object) -> Sequence[Any]:

@@ -14,7 +14,7 @@ from kuik.commands.exit_codes import CHANGES, DetailedExitCode
 from kuik.commands.options import inventory_option
 from kuik.commands.seen import cluster_or_file
 from kuik.local.documents import ManifestError
-from kuik.plan.change import change, over
+from kuik.plan.change import becomes, change, over
 from kuik.plan.difference import Plan, difference
 from kuik.plan.given import given
 from kuik.plan.inventory import keyed
@@ -51,9 +51,10 @@ def plan(
     alone, if the policies of one folder became those of another.
 
     DIR is a folder or file of policies, with its kustomization.yaml where there is one; REV a git revision, of which
-    the same folder as --to is taken, or REV:FOLDER. ClusterCachePolicies, CachePolicies, labels of Namespaces and the
-    ImageCache are planned. The stages that kuik runs in a cluster decide over the objects of the cluster, which is
-    read only, or of an exported inventory.
+    the same folder as --to is taken, or REV:FOLDER. ClusterCachePolicies with their quotas and prefetch rules,
+    CachePolicies, labels of Namespaces, the ImageCache, and workloads of which the labels or images change are planned.
+    The stages that kuik runs in a cluster decide over the objects of the cluster, which is read only, or of an exported
+    inventory.
 
     Exits with 0, or with 1 where no plan can be made. With --detailed-exitcode 2 stands for changes, and a wrong
     command line exits with 1 instead of 2.
@@ -78,8 +79,7 @@ def plan(
 def _plan(found: Mapping[Key, Object], since: list[Object] | None, to: list[Object]) -> Plan:
     from kuik.plan.outcome import CannotTell, outcome  # late: the stages cost a moment
 
-    cluster_has = [obj for key, obj in found.items() if any(key == Key.of(one) for one in to)]
-    policies = change(since if since is not None else cluster_has, to)
+    policies = becomes(found, to) if since is None else change(since, to)
     try:
         old = outcome((over(found, (), since) if since is not None else found).values())
         settled = {**found, **keyed(old.images)}  # what is kept by then is there when the policies change

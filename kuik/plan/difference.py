@@ -2,20 +2,23 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from hooks.quotas import Account
 from kuik.plan.change import Change
 from kuik.plan.outcome import Kept, Outcome
 from kuik.plan.rewriting import Container
+from kuik.plan.room import Prefetch
 
-CACHE, EXPIRE, REMOVE, USE, TERMS = "cache", "expire", "remove", "use", "terms"
+CACHE, HOLD, EXPIRE, LEAVE, REMOVE, USE, TERMS = "cache", "hold", "expire", "leave", "remove", "use", "terms"
 
 
 @dataclass(frozen=True, slots=True)
 class ImageChange:
-    """What becomes of one image: `cache` it is copied; `expire` nothing uses it any more, so that it goes after its
-    retention; `remove` it goes at once, as that is over; `use` it stays, as it is used again; `terms` it is kept
+    """What becomes of one image: `cache` it is copied; `hold` it is not, as the namespaces that use it have as much as
+    they may; `expire` nothing uses it any more, so that it goes after its retention; `leave` it goes before that, for
+    want of room; `remove` it goes at once, as that is over; `use` it stays, as it is used again; `terms` it is kept
     otherwise. `bytes` is None where the size is not known."""
 
     image: str
@@ -40,6 +43,30 @@ class WorkloadChange:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class QuotaChange:
+    """What a namespace may have and has, in bytes; None where it has no quota."""
+
+    namespace: str
+    before: Account | None
+    after: Account | None
+
+
+@dataclass(frozen=True, slots=True)
+class PrefetchChange:
+    """What is pulled onto nodes ahead of need; None where there is no such rule."""
+
+    before: Prefetch | None
+    after: Prefetch | None
+
+    @property
+    def prefetch(self) -> Prefetch:
+        """As it would be, or as it was."""
+        found = self.after or self.before
+        assert found is not None  # noqa: S101 - one of the two is there
+        return found
+
+
 @dataclass(frozen=True)
 class Plan:
     """Everything that changes, and how much does not."""
@@ -49,11 +76,13 @@ class Plan:
     workloads: tuple[WorkloadChange, ...]
     images_as_they_are: int
     containers_as_they_are: int
+    quotas: tuple[QuotaChange, ...] = ()
+    prefetches: tuple[PrefetchChange, ...] = ()
 
     @property
     def changes(self) -> bool:
         """Whether the cluster would do anything differently."""
-        return bool(self.images or self.workloads)
+        return bool(self.images or self.workloads or self.quotas or self.prefetches)
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -93,8 +122,20 @@ class Plan:
                 }
                 for one in self.workloads
             ],
+            "quotas": [
+                {"namespace": one.namespace, "before": _account(one.before), "after": _account(one.after)}
+                for one in self.quotas
+            ],
+            "prefetches": [
+                {
+                    "prefetch": one.prefetch.origin,
+                    "before": one.before and one.before.document(),
+                    "after": one.after and one.after.document(),
+                }
+                for one in self.prefetches
+            ],
             "unchanged": {"images": self.images_as_they_are, "containers": self.containers_as_they_are},
-            "bytes": {"expire": self.bytes(EXPIRE), "remove": self.bytes(REMOVE)},
+            "bytes": {action: self.bytes(action) for action in (EXPIRE, LEAVE, REMOVE)},
         }
 
 
@@ -108,7 +149,34 @@ def difference(policies: Change, before: Outcome, after: Outcome) -> Plan:
         for key in keys
         if _differs(before.containers.get(key), after.containers.get(key))
     ]
-    return Plan(policies, tuple(images), tuple(workloads), len(every) - len(images), len(keys) - len(workloads))
+    as_they_are = (len(every) - len(images), len(keys) - len(workloads))
+    return Plan(
+        policies,
+        tuple(images),
+        tuple(workloads),
+        *as_they_are,
+        tuple(_quotas(before.quotas, after.quotas)),
+        tuple(_prefetches(before.prefetches, after.prefetches)),
+    )
+
+
+def _quotas(before: Mapping[str, Account], after: Mapping[str, Account]) -> Iterator[QuotaChange]:
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name), after.get(name)
+        if old is None or new is None or (old.most, is_over(old)) != (new.most, is_over(new)):
+            yield QuotaChange(name, old, new)
+
+
+def is_over(account: Account) -> bool:
+    """Whether a namespace has all that it may have, so that nothing is copied for it any more."""
+    return account.used >= account.most
+
+
+def _prefetches(before: Mapping[str, Prefetch], after: Mapping[str, Prefetch]) -> Iterator[PrefetchChange]:
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name), after.get(name)
+        if old is None or new is None or replace(old, bytes=None) != replace(new, bytes=None):
+            yield PrefetchChange(old, new)
 
 
 def _image(before: Outcome, after: Outcome, name: str) -> Iterator[ImageChange]:
@@ -117,7 +185,7 @@ def _image(before: Outcome, after: Outcome, name: str) -> Iterator[ImageChange]:
     if action:
         some = new or old
         assert some is not None  # noqa: S101 - one of the two is there
-        size = some.size if some.cached or action != CACHE else None
+        size = some.size if some.cached or action not in (CACHE, HOLD) else None
         said_before, said_after = _said(before, old, name), _said(after, new, name)
         yield ImageChange(name, action, said_before, said_after, size, (new and new.users) or (old and old.users) or ())
 
@@ -125,8 +193,12 @@ def _image(before: Outcome, after: Outcome, name: str) -> Iterator[ImageChange]:
 def _action(old: Kept | None, new: Kept | None) -> str:
     if new is None:
         return REMOVE
-    if old is None:
+    if new.hold and not (old and old.hold):
+        return HOLD
+    if old is None or (old.hold and not new.hold and not new.unused_since):
         return CACHE
+    if new.leaves and not old.leaves:
+        return LEAVE
     if bool(old.unused_since) != bool(new.unused_since):
         return EXPIRE if new.unused_since else USE
     return TERMS if old.terms != new.terms else ""
@@ -136,13 +208,19 @@ def _said(found: Outcome, kept: Kept | None, name: str) -> Mapping[str, str]:
     """The terms, and by which rules it is cached or left alone where it is used."""
     rules = sorted({str(entry.get("rule")) for (_, image), entry in found.decided.items() if image == name})
     terms = kept.terms if kept else {}
-    return {**terms, **({"rules": ", ".join(rules)} if rules else {})}
+    why = {"hold": kept.hold, "leaves": kept.leaves} if kept else {}
+    why = {name: text for name, text in why.items() if text}
+    return {**terms, **why, **({"rules": ", ".join(rules)} if rules else {})}
 
 
 def _differs(old: Container | None, new: Container | None) -> bool:
     if old is None or new is None:
         return old is not new
     return old.rewritten != new.rewritten  # for another reason, the same is done
+
+
+def _account(one: Account | None) -> dict[str, Any] | None:
+    return None if one is None else {"bytes": one.most, "used": one.used, "over": is_over(one)}
 
 
 def _verdict(one: Container | None) -> dict[str, Any] | None:

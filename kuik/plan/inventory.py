@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hooks.containers import FIELDS, MIRROR, ORIGINALS
-from kube.types import Key, Object, annotations, entries, labels, metadata, part
+from kube.types import GROUP, Key, Object, annotations, entries, labels, metadata, part
 
 KINDS = (
     "Namespace",
+    "Node",
     "ServiceAccount",
     "Pod",
     "Deployment",
@@ -33,7 +34,8 @@ _SPEC = ("serviceAccountName", "imagePullSecrets", "os", "nodeSelector", "nodeNa
 _CONTAINER = ("name", "image", "imagePullPolicy")
 _META = ("name", "namespace", "labels", "creationTimestamp", "ownerReferences")
 _NOTED = (ORIGINALS, MIRROR)
-_STATUS = ("phase", "digest", "size", "platforms", "access", "conditions", "copiedAs", "replicas")
+_NODE = ("taints", "unschedulable")
+_STATUS = ("phase", "digest", "size", "platforms", "access", "conditions", "copiedAs", "replicas", "copy", "reason")
 
 
 def slim(obj: Object) -> dict[str, Any]:
@@ -43,6 +45,8 @@ def slim(obj: Object) -> dict[str, Any]:
     if kind in _TEMPLATES:
         spec = part(obj, "spec")
         found["spec"] = _pod_spec(spec) if kind == "Pod" else _nested(spec, _TEMPLATES[kind])
+    elif kind == "Node":
+        found["spec"] = {name: part(obj, "spec")[name] for name in _NODE if name in part(obj, "spec")}
     elif kind == "ServiceAccount":
         found["imagePullSecrets"] = [{"name": one.get("name")} for one in entries(obj, "imagePullSecrets")]
     elif kind != "Namespace":
@@ -50,6 +54,8 @@ def slim(obj: Object) -> dict[str, Any]:
     if kind == "CachedImage":
         found["metadata"].pop("ownerReferences", None)  # of another ImageCache than the one in memory
         found["status"] = {name: value for name, value in part(obj, "status").items() if name in _STATUS}
+    elif kind == "ImageCache":
+        found["status"] = {name: value for name, value in part(obj, "status").items() if name == "conditions"}
     elif kind in ("Pod", "Namespace"):
         found["status"] = {name: value for name, value in part(obj, "status").items() if name == "phase"}
     return found
@@ -62,7 +68,12 @@ def keyed(objects: Iterable[Object]) -> dict[Key, Object]:
 
 def _meta(obj: Object) -> dict[str, Any]:
     meta = {name: value for name, value in metadata(obj).items() if name in _META}
-    noted = {name: value for name, value in annotations(obj).items() if name in _NOTED}
+    told = obj["kind"] in ("ImageCache", "CachedImage")  # what keepers say of their volumes
+    noted = {
+        name: value
+        for name, value in annotations(obj).items()
+        if name in _NOTED or (told and name.startswith(f"volume.{GROUP}/"))
+    }
     ends = metadata(obj).get("deletionTimestamp") if obj["kind"] == "Namespace" else None
     return {**meta, **({"annotations": noted} if noted else {}), **({"deletionTimestamp": ends} if ends else {})}
 

@@ -3,20 +3,38 @@
 The stages that a cluster runs decide, over the objects in memory: inventories first, then the ImageCache's.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from hooks.facts import Settings
+from hooks.quotas import Account
+from hooks.rules import CACHE
 from kube.schema import defaulted
-from kube.types import API_VERSION, CACHED_IMAGE, IMAGE_CACHE, IMAGE_INVENTORY, Key, Object, entries, metadata, part
+from kube.types import (
+    API_VERSION,
+    CACHED_IMAGE,
+    CLUSTER_CACHE_POLICY,
+    IMAGE_CACHE,
+    IMAGE_INVENTORY,
+    IMAGE_PREFETCH,
+    Key,
+    Object,
+    entries,
+    metadata,
+    part,
+)
+from kuik.driver.apply import remembering
 from kuik.driver.controllers import load
 from kuik.driver.loop import Driver
 from kuik.driver.objects import Objects
 from kuik.driver.troubles import SyncsFailed
 from kuik.local.hooks import LocalHooks
+from kuik.plan.installed import settings_of
 from kuik.plan.rewriting import Container, verdicts
+from kuik.plan.room import Prefetch, prefetch, quotas
 
 
 class CannotTell(ValueError):
@@ -34,6 +52,10 @@ class Kept:
     users: tuple[str, ...]
     referrers: bool = False
     unused_since: str = ""
+    hold: str = ""
+    """Why it is not copied, where it is held back."""
+    leaves: str = ""
+    """Why it leaves before its retention is over, where it does."""
     size: int | None = None
     cached: bool = False
 
@@ -57,14 +79,19 @@ class Outcome:
     containers: Mapping[tuple[str, str, str], Container]
     images: tuple[Object, ...] = ()
     """The CachedImages themselves, without an owner: what a later outcome begins with."""
+    quotas: Mapping[str, Account] = field(default_factory=dict)
+    """What the namespaces with a quota have."""
+    prefetches: Mapping[str, Prefetch] = field(default_factory=dict)
+    """What is pulled onto nodes, by the names of the ImagePrefetches."""
 
 
 def outcome(objects: Iterable[Object], settings: Settings | None = None) -> Outcome:
     """What the stages make of these objects; raises CannotTell."""
-    settings = settings or Settings()
+    objects = list(objects)
+    settings = settings or settings_of(objects)
     store = Objects(_now)
     for obj in objects:
-        store.put(obj)
+        store.put(_remembered(obj) if obj["kind"] == CACHED_IMAGE else obj)
     cache = Key(API_VERSION, IMAGE_CACHE, "", "default")
     if store.get(cache) is None:
         store.put(
@@ -84,8 +111,35 @@ def outcome(objects: Iterable[Object], settings: Settings | None = None) -> Outc
     }
     kept = {one.image: one for one in map(_kept, images)}
     return Outcome(
-        kept, decided, verdicts(store, store.get(cache) or {}, images, settings), tuple(map(_unowned, images))
+        kept,
+        decided,
+        verdicts(store, store.get(cache) or {}, images, settings),
+        tuple(map(_unowned, images)),
+        _quotas(store, decided, images),
+        _prefetches(store, settings, kept),
     )
+
+
+def _quotas(store: Objects, decided: Mapping[tuple[str, str], Object], images: list[Object]) -> Mapping[str, Account]:
+    users: defaultdict[str, set[str]] = defaultdict(set)
+    for (namespace, image), entry in decided.items():
+        if entry.get("decision") == CACHE:
+            users[image].add(namespace)
+    namespaces, policies = store.list("v1", "Namespace"), store.list(API_VERSION, CLUSTER_CACHE_POLICY)
+    return quotas(namespaces, policies, images, users)
+
+
+def _prefetches(store: Objects, settings: Settings, kept: Mapping[str, Kept]) -> Mapping[str, Prefetch]:
+    nodes = list(store.list("v1", "Node")) or None  # every cluster has some: without, nobody could see them
+    sizes = {name: one.size for name, one in kept.items()}
+    made = store.list(API_VERSION, IMAGE_PREFETCH)
+    return {str(metadata(one)["name"]): prefetch(one, settings.job.namespace, nodes, sizes) for one in made}
+
+
+def _remembered(image: Object) -> Object:
+    """The CachedImage as stage 2 wrote it, so that what it does not say any more goes; `retain` is people's."""
+    spec = {name: value for name, value in part(image, "spec").items() if name != "retain"}
+    return remembering(image, {"metadata": {}, "spec": spec})
 
 
 def _unowned(image: Object) -> Object:
@@ -104,6 +158,8 @@ def _kept(image: Object) -> Kept:
         platforms=tuple(spec.get("platforms") or ()),
         users=tuple(map(str, users)),
         referrers=spec.get("referrers") is True,
+        hold=str(part(spec, "hold").get("message", "")),
+        leaves=str(spec.get("remove") or ""),
         unused_since="" if spec.get("retain") is True else str(spec.get("unusedSince", "")),
         size=size if isinstance(size, int) else None,
         cached=bool(status.get("digest")) and status.get("phase") != "Failed",

@@ -4,9 +4,27 @@ from collections.abc import Iterator, Mapping
 
 from rich.filesize import decimal
 
-from kuik.plan.difference import CACHE, EXPIRE, REMOVE, TERMS, USE, ImageChange, Plan, WorkloadChange
+from hooks.quotas import Account
+from kube.quantity import format_bytes
+from kuik.plan.difference import (
+    CACHE,
+    EXPIRE,
+    HOLD,
+    LEAVE,
+    REMOVE,
+    TERMS,
+    USE,
+    ImageChange,
+    Plan,
+    PrefetchChange,
+    QuotaChange,
+    WorkloadChange,
+    is_over,
+)
+from kuik.plan.room import Prefetch
 
-_MARKS = {CACHE: "+", USE: "+", TERMS: "~", EXPIRE: "-", REMOVE: "-"}
+_MARKS = {CACHE: "+", USE: "+", TERMS: "~", HOLD: "!", EXPIRE: "-", LEAVE: "-", REMOVE: "-"}
+_NAMED = 5
 _MOST = 200
 """Rows of a table in a comment: GitHub takes 65,536 characters."""
 _LONGEST = 60_000
@@ -21,6 +39,12 @@ def as_text(plan: Plan) -> str:
     if plan.workloads:
         lines += ["", "workloads, when their pods are made the next time:"]
         lines += [f"  {_mark(one)} {_where(one)}: {one.container.image}  {_becomes(one)}" for one in plan.workloads]
+    if plan.prefetches:
+        lines += ["", "ahead of need:"]
+        lines += [f"  {_sign(one)} {one.prefetch.origin}: {_pulls(one)}" for one in plan.prefetches]
+    if plan.quotas:
+        lines += ["", "quotas:"]
+        lines += [f"  {_sign(one)} {one.namespace}: {_may(one)}" for one in plan.quotas]
     return "\n".join([*lines, "", summary(plan)]) + "\n"
 
 
@@ -39,6 +63,12 @@ def as_markdown(plan: Plan) -> str:
         )
         head = "| workload | image | when its pods are made the next time |"
         lines += [*_table("containers", len(plan.workloads), head, rows)]
+    if plan.prefetches:
+        rows = (f"| {_code(one.prefetch.origin)} | {_cell(_pulls(one))} |" for one in plan.prefetches)
+        lines += [*_table("rules ahead of need", len(plan.prefetches), "| rule | what is pulled onto nodes |", rows)]
+    if plan.quotas:
+        rows = (f"| {_code(one.namespace)} | {_cell(_may(one))} |" for one in plan.quotas)
+        lines += [*_table("quotas", len(plan.quotas), "| namespace | what it may have |", rows)]
     text = "\n".join(lines) + "\n"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST].rpartition(chr(10))[0]}\n\n</details>\n\n… cut short\n"
 
@@ -50,7 +80,9 @@ def summary(plan: Plan) -> str:
     counts = plan.counts
     parts = [
         f"{counts[CACHE]} to cache",
+        *([f"{counts[HOLD]} not to be copied"] if counts[HOLD] else ()),
         f"{counts[EXPIRE]} to expire ({decimal(plan.bytes(EXPIRE))})",
+        *([f"{counts[LEAVE]} to leave for want of room ({decimal(plan.bytes(LEAVE))})"] if counts[LEAVE] else ()),
         *([f"{counts[REMOVE]} to go at once ({decimal(plan.bytes(REMOVE))})"] if counts[REMOVE] else ()),
         *([f"{counts[USE]} used again"] if counts[USE] else ()),
         f"{counts[TERMS]} to keep otherwise",
@@ -60,7 +92,11 @@ def summary(plan: Plan) -> str:
         f"{counts['rewritten']} to be rewritten, {counts['leftAlone']} to be left alone, "
         f"{plan.containers_as_they_are} as they are"
     )
-    return f"Images: {', '.join(parts)}. Containers: {containers}."
+    others = [
+        *([f"Rules ahead of need: {len(plan.prefetches)} differ."] if plan.prefetches else ()),
+        *([f"Quotas: {len(plan.quotas)} namespaces differ."] if plan.quotas else ()),
+    ]
+    return " ".join([f"Images: {', '.join(parts)}. Containers: {containers}.", *others])
 
 
 def _policy_lines(plan: Plan) -> Iterator[str]:
@@ -74,20 +110,54 @@ def _policy_lines(plan: Plan) -> Iterator[str]:
 
 def _what(one: ImageChange) -> str:
     size = f" {decimal(one.bytes)}" if one.bytes is not None else ""
-    if one.action == CACHE:
-        return f"is cached{_by(one.after)}"
-    if one.action == REMOVE:
-        return f"goes at once{size}{_by(one.after)}"
-    if one.action == EXPIRE:
-        return f"expires after {one.after.get('retention', '')}{size}{_by(one.after)}"
-    if one.action == USE:
-        return f"is used again{size}{_by(one.after)}"
-    changed = (
-        f"{name} {one.before.get(name, '-')} -> {one.after.get(name, '-')}"
-        for name in ("retention", "refresh", "platforms", "referrers")
-        if one.before.get(name) != one.after.get(name)
-    )
-    return f"{', '.join(changed)}{_by(one.after)}"
+    after = {"retention": "", "hold": "not copied", "leaves": "", **one.after}
+    said = {
+        CACHE: "is cached",
+        HOLD: f"is {after['hold']}",
+        LEAVE: f"leaves before its retention is over{size}, as {after['leaves']}",
+        REMOVE: f"goes at once{size}",
+        EXPIRE: f"expires after {after['retention']}{size}",
+        USE: f"is used again{size}",
+        TERMS: ", ".join(_terms(one)),
+    }
+    return f"{said[one.action]}{_by(one.after)}"
+
+
+def _terms(one: ImageChange) -> Iterator[str]:
+    for name in ("retention", "refresh", "platforms", "referrers"):
+        if one.before.get(name) != one.after.get(name):
+            yield f"{name} {one.before.get(name, '-')} -> {one.after.get(name, '-')}"
+
+
+def _sign(one: PrefetchChange | QuotaChange) -> str:
+    return "+" if one.before is None else "-" if one.after is None else "~"
+
+
+def _pulls(one: PrefetchChange) -> str:
+    if one.after is None:
+        return "is not pulled onto nodes any more; what is there stays until kubelet wants the room"
+    return f"{_onto(one.after)}{'' if one.before is None else f'; before: {_onto(one.before)}'}"
+
+
+def _onto(one: Prefetch) -> str:
+    named = ", ".join(one.images[:_NAMED]) + (f" and {len(one.images) - _NAMED} more" if one.images[_NAMED:] else "")
+    fits = ", ".join(f"{name}={value}" for name, value in one.selector.items()) or "every Linux node"
+    now = "" if one.nodes is None else f" ({one.nodes} now)"
+    size = "" if one.bytes is None else f", {decimal(one.bytes)} each"
+    return f"{named} onto {fits}{now}{size}, {one.parallel} at once, every {one.every}"
+
+
+def _may(one: QuotaChange) -> str:
+    if one.after is None:
+        return f"may have any amount, {format_bytes(one.before.most)} before" if one.before else ""
+    before = f", {format_bytes(one.before.most)} before" if one.before and one.before.most != one.after.most else ""
+    return f"has {format_bytes(one.after.used)} of {format_bytes(one.after.most)}{before}{_over(one.after)}"
+
+
+def _over(account: Account) -> str:
+    if not is_over(account):
+        return ""
+    return ": new images that it alone uses are not copied, unused ones leave 15 minutes after their last use"
 
 
 def _by(said: Mapping[str, str]) -> str:
