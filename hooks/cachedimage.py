@@ -16,7 +16,7 @@ from hooks.removal import leaves
 from hooks.resources import JOB
 from hooks.retention import DEFAULT_RETENTION
 from hooks.verification import Report
-from hooks.volumes import Replica, found_whole, replicas
+from hooks.volumes import MISSING, Replica, found_whole, replicas
 from hooks.wanted import pull_secrets
 from kube.duration import later, parse_duration
 from kube.types import Object, part, texts
@@ -78,7 +78,11 @@ def sync(parent: Object, children: Groups, seen: Observation) -> Desired:
         after = after.content()
     unread = last is not None and (last.outcome is None or last.number > before.attempts)
     turn = _turn(after, last, wait, seen.now, unread=unread, suspended=spec.get("suspend") is True)
-    jobs = [copy_job(parent, image, turn.number, inputs, seen.settings.job, private=private)] if turn.number else []
+    jobs = []
+    if turn.number:
+        # Nothing was ever copied for this very CachedImage, and nobody found that what is there is no good.
+        new = before.requested is None and before.reason not in ("Corrupt", MISSING)
+        jobs.append(copy_job(parent, image, turn.number, inputs, seen.settings.job, private=private, adopt=new))
     past = _earlier(parent, before, after, last, seen.now)
     status = {
         **after.status(

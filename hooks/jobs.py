@@ -31,17 +31,26 @@ def job_name(parent: str, attempt: int) -> str:
     return f"copy-{parent}-{attempt}"
 
 
-def copy_job(
-    parent: Object, image: str, attempt: int, inputs: Inputs, settings: JobSettings, *, private: bool = False
+def copy_job(  # noqa: PLR0913 - what decides about a Job; the last two are optional
+    parent: Object,
+    image: str,
+    attempt: int,
+    inputs: Inputs,
+    settings: JobSettings,
+    *,
+    private: bool = False,
+    adopt: bool = False,
 ) -> Object:
     """The Job of one attempt. It is never changed once made, so a later release may make it differently.
 
-    `private` says that the image is known to be; of any other the copy finds out whether it is one.
+    `private` says that the image is known to be; of any other the copy finds out whether it is one. To `adopt` is to
+    keep what the registry has under the image's name already, as where its CachedImage was deleted and made anew.
     """
     arguments = [
         *_arguments(image, inputs.platforms, settings),
         *(["--private"] if private else []),
         *(["--referrers"] if inputs.referrers else []),
+        *(["--adopt"] if adopt and not inputs.referrers else []),  # the registry does not tell if it has them all
     ]
     meta = {
         "name": job_name(metadata(parent)["name"], attempt),

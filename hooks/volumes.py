@@ -82,7 +82,10 @@ def replicas(
     said, lacking = reports(image), copied or {}
     before = {one.volume: one for one in noted(image)}
     names = sorted(known or said)[:MAX_VOLUMES]
-    if not digest or not (said.keys() | lacking.keys() | before.keys()) & set(names):
+    if not digest:  # what was never copied is gone all the same where keepers were asked to remove it
+        gone = {name for name, one in said.items() if one.state == REMOVED and not one.digest}
+        return tuple(said[name] if name in gone else Replica(name) for name in names if gone & set(names))
+    if not (said.keys() | lacking.keys() | before.keys()) & set(names):
         return ()
     found = (_replica(name, said.get(name), before.get(name), digest) for name in names)
     if copied is None:
@@ -169,9 +172,11 @@ def _report(name: str, text: Any) -> Replica | None:
     if not isinstance(found, dict):
         return None
     at, digest, state, since = (found.get(field) for field in ("at", "digest", "state", "verified"))
-    if not isinstance(state, str) or state not in _SAID:
+    if digest is None and state == REMOVED:  # of what was never copied
+        digest = ""
+    if not isinstance(state, str) or state not in _SAID or not parse_time(at):
         return None
-    if not parse_time(at) or not isinstance(digest, str) or not 0 < len(digest) <= _MAX_DIGEST:
+    if not isinstance(digest, str) or len(digest) > _MAX_DIGEST or not (digest or state == REMOVED):
         return None
     message = sentence(found.get("message", ""))[:_MAX_MESSAGE]
     return Replica(name, state, digest, str(at), str(since) if parse_time(since) else "", message)

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import click
 
 from kuik import __version__
-from kuik.copy_volumes import Everywhere, Waits, copy_to_volumes
+from kuik.copy_volumes import Everywhere, Waits, copy_to_volumes, holding
 from kuik.through_shield import ThroughShield
 from registry.client import Client
 from registry.copy import Copied, CopyOptions, Progress, Source, Stopped, Target, copy
@@ -54,7 +54,8 @@ PATIENT = Timeouts(connect=3, read=120)
 class Order:
     """What a copy Job was asked to do. No platforms means all of them.
 
-    A `private` image is read and written as such; of any other the copy finds out whether it is one.
+    A `private` image is read and written as such; of any other the copy finds out whether it is one. To `adopt` is to
+    take what a volume has whole under the image's name for the image, so that its source is not asked.
     """
 
     image: Reference
@@ -64,6 +65,7 @@ class Order:
     private: bool = False
     plain_http: tuple[str, ...] = ()
     referrers: bool = False
+    adopt: bool = False
 
 
 def read_order(arguments: Sequence[str]) -> Order:
@@ -118,6 +120,7 @@ class LogLines:
 @click.option("--private", is_flag=True, help="The image is private; without this the copy finds out.")
 @click.option("--plain-http", multiple=True, help="An image's own registry that is asked without TLS; repeatable.")
 @click.option("--referrers", is_flag=True, help="Keep signatures, and whatever else refers to the image, beside it.")
+@click.option("--adopt", is_flag=True, help="What a volume has whole under this name is the image: no source is asked.")
 @click.version_option(__version__)
 def main(**given: Any) -> None:
     """Copy one image from the shield to every volume of the registry, and annotate the Job with the result."""
@@ -161,7 +164,7 @@ def run(order: Order, stop: threading.Event) -> dict[str, Any]:
     client = _client(order)
     options = CopyOptions(platforms=order.platforms, stop=stop)
     try:
-        source, private = _source(order, client)
+        source, private = (_adopted(order, client) if order.adopt else None) or _source(order, client)
         volumes = [RegistryTarget(client, _host(target), private=private) for target in order.targets]
         done = copy_to_volumes(
             order.image, source, volumes, options, LogLines(), Waits(pause=stop.wait), referrers=order.referrers
@@ -175,6 +178,15 @@ def run(order: Order, stop: threading.Event) -> dict[str, Any]:
         "visibility": "Private" if private else "Public",
         "volumes": volumes_of(order, done),
     }
+
+
+def _adopted(order: Order, client: Client) -> tuple[Source, bool] | None:
+    """A volume that has the image, as its source, and whether it has it as a private one; None where none has."""
+    for private in (True,) if order.private else (False, True):
+        volumes = (RegistryTarget(client, _host(target), private=private) for target in order.targets)
+        if found := holding(order.image, volumes, order.platforms):
+            return found.stored, private
+    return None
 
 
 def volumes_of(order: Order, done: Everywhere) -> dict[str, str]:
@@ -255,11 +267,19 @@ def _order(  # noqa: PLR0913 - an order has this many parts
     private: bool,
     plain_http: Sequence[str],
     referrers: bool,
+    adopt: bool,
 ) -> Order:
     try:
         platforms = frozenset(Platform.parse(text) for text in platform)
         return Order(
-            Reference.parse(image), platforms, tuple(source), tuple(target), private, tuple(plain_http), referrers
+            Reference.parse(image),
+            platforms,
+            tuple(source),
+            tuple(target),
+            private,
+            tuple(plain_http),
+            referrers,
+            adopt,
         )
     except (InvalidReference, ValueError) as error:
         raise click.UsageError(str(error)) from error

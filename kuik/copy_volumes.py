@@ -7,14 +7,16 @@ away, as while garbage is collected, is waited for.
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from registry.attaching import copy_attached
+from registry.contents import contents
 from registry.copy import Copied, CopyOptions, Progress, Source, copy
 from registry.digest import Digest
 from registry.errors import NotFound, RegistryError, Unreachable
-from registry.manifest import Manifest
+from registry.manifest import Manifest, Platform
 from registry.reference import Reference
 from registry.referrers import Refers
 from registry.targets import RegistryTarget
@@ -72,6 +74,19 @@ def copy_to_volumes(  # noqa: PLR0913 - a copy has this many parts; all but five
     if run.copied is None:
         raise next(iter(run.failures.values()))
     return Everywhere(run.copied, run.failures)
+
+
+def holding(
+    reference: Reference, volumes: Iterable[RegistryTarget], platforms: frozenset[Platform]
+) -> RegistryTarget | None:
+    """The first volume that has the image whole for `platforms`, under the very name; None where none is known to."""
+    for volume in volumes:
+        with suppress(RegistryError):
+            root = volume.stored.manifest(reference)
+            parts = contents(root, platforms, partial(volume.manifest, reference))
+            if not parts.absent and volume.holds(reference, parts):
+                return volume
+    return None
 
 
 class _Run:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hooks.volumes import DAMAGED, WHOLE
+from kube.types import Object
 from kuik.keeper.hashing import Pace, wrong
 from kuik.keeper.healing import Siblings, fill, mend, tag
 from kuik.keeper.proofs import QUICKEST, Proofs
 from kuik.keeper.tally import Tally
 from kuik.keeper.volume import Volume, file_of
-from kuik.keeper.whole import Look, Subject, look
+from kuik.keeper.whole import Look, Subject, look, named
 from registry.errors import NotFound, RegistryError
 from registry.manifest import Descriptor
 
@@ -104,6 +105,10 @@ class Healer:
         if found.state == DAMAGED and found.parts and self.volume.folder is None:
             return replace(found, message=f"{found.message}; {_by_hand(found.parts[0])}")
         return found
+
+    def named(self, image: Object) -> Subject | None:
+        """What is there under the name of an image of which it is not known; raises RegistryError."""
+        return named(self.volume.client, self.volume.host, image)
 
     def heal(self, subject: Subject, found: Look) -> str:
         """Do what can be done about it without asking upstream; why it is not whole after that, empty where it is.

@@ -5,7 +5,9 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
+from hooks.progress import RUNNING
 from hooks.removal import leaves
 from hooks.volumes import DAMAGED, HEALING, MISSING, NOT_SAID, REMOVED, WHOLE, Replica, noted, reports
 from kube.client import KubernetesError
@@ -16,7 +18,7 @@ from kuik.keeper.proofs import Proofs
 from kuik.keeper.report import image_report, key_of
 from kuik.keeper.tally import Tally
 from kuik.keeper.terms import Terms
-from kuik.keeper.whole import Look, Subject
+from kuik.keeper.whole import Look, Subject, uncopied
 from registry.digest import Digest
 from registry.errors import RegistryError, Unreachable
 
@@ -81,17 +83,40 @@ class Truth:
 
     def _visit(self, image: Object, verify_every: float) -> bool:
         """Look at an image, and at its earlier digests, as far as they are due; False where the writer is away."""
+        if uncopied(image):
+            return self._looked(image, str(metadata(image).get("uid")), "", lambda: self._seek(image, verify_every))
         for subject in self._subjects(image):
-            if not self._is_due(subject) or self.healer.needs(subject.uid, _need(image, subject)):
+            if self.healer.needs(subject.uid, _need(image, subject)):
                 continue
-            try:
-                self._see(image, subject, verify_every)
-            except (RegistryError, KubernetesError) as error:
-                self._later(subject, AGAIN)
-                _log.info("%s is looked at again later: %s", subject.name, error)
-                if isinstance(error, Unreachable):  # for all of them
-                    return False
+            if not self._looked(
+                image, subject.uid, str(subject.digest), partial(self._see, image, subject, verify_every)
+            ):
+                return False
         return True
+
+    def _looked(self, image: Object, uid: str, digest: str, look: Callable[[], None]) -> bool:
+        """Look where it is time; False where the writer is away."""
+        at, before = self._next.get(uid, (0.0, digest))
+        if digest == before and self.monotonic() < at:
+            return True
+        try:
+            look()
+        except (RegistryError, KubernetesError) as error:
+            self._next[uid] = (self.monotonic() + AGAIN, digest)
+            _log.info("%s is looked at again later: %s", metadata(image).get("name"), error)
+            return not isinstance(error, Unreachable)  # for all of them
+        return True
+
+    def _seek(self, image: Object, verify_every: float) -> None:
+        """Say what is there, whole, of an image that was not copied for its CachedImage; nothing where it is not: a
+        copy is to bring it."""
+        if leaves(image) or part(image, "status").get("copy") == RUNNING:
+            return
+        self._next[str(metadata(image).get("uid"))] = (self.monotonic() + self.look_every, "")
+        subject = self.healer.named(image)
+        found = self.healer.look(subject) if subject else None
+        if subject and found and found.state == WHOLE:
+            self._say(image, subject, found, verify_every)
 
     def _subjects(self, image: Object) -> tuple[Subject, ...]:
         """What is to be on this volume; nothing where that is not known, or somebody wants it away."""
@@ -101,10 +126,6 @@ class Truth:
         if _was_removed(reports(image).get(self.name), subject):
             return (subject,)  # a copy may bring it back
         return (subject, *subject.earlier(image, self.now()))
-
-    def _is_due(self, subject: Subject) -> bool:
-        at, digest = self._next.get(subject.uid, (0.0, ""))
-        return digest != str(subject.digest) or self.monotonic() >= at
 
     def _later(self, subject: Subject, seconds: float) -> None:
         self._next[subject.uid] = (self.monotonic() + seconds, str(subject.digest))

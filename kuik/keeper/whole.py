@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from hooks.progress import RUNNING
 from hooks.refresh import earlier, kept
 from hooks.volumes import DAMAGED, MISSING, WHOLE
 from kube.types import Object, metadata, part, texts
-from kuik.keeper.kept import PRIVATE
+from kuik.keeper.kept import PRIVATE, PUBLIC
 from kuik.keeper.volume import file_of
 from registry.client import Client
 from registry.contents import Contents, contents
@@ -35,9 +36,9 @@ class Subject:
 
     @classmethod
     def read(cls, image: Object) -> "Subject | None":
-        """From a CachedImage; None where nothing is cached yet, or a copy is under way that may change it."""
+        """From a CachedImage; None where nothing is copied yet, or a copy is under way that may change it."""
         status = part(image, "status")
-        if status.get("copy") == "Running":
+        if status.get("copy") == RUNNING or uncopied(image):
             return None
         try:
             reference = Reference.parse(str(part(image, "spec").get("image")))
@@ -62,6 +63,29 @@ class Subject:
     def at(self, host: str) -> Reference:
         """Its place in the registry at `host`; raises InvalidReference where there is none."""
         return inside(self.image, host, private=self.private)
+
+
+def uncopied(image: Object) -> bool:
+    """Whether no copy was ever made for this very CachedImage: its status does not tell of which platforms."""
+    status = part(image, "status")
+    return status.get("copiedAs") not in (PUBLIC, PRIVATE) and not isinstance(status.get("requestedPlatforms"), list)
+
+
+def named(client: Client, host: str, image: Object) -> Subject | None:
+    """What the registry has under the name of an image that was not copied for its CachedImage: imported, or copied for
+    one of the same name that was deleted. None where it has nothing; raises RegistryError where that cannot be told."""
+    try:
+        reference = Reference.parse(str(part(image, "spec").get("image")))
+        platforms = frozenset(Platform.parse(text) for text in texts(part(image, "spec"), "platforms"))
+    except ValueError:
+        return None
+    meta = metadata(image)
+    for private in (False, True):
+        with suppress(NotFound, InvalidReference):
+            place = inside(reference, host, private=private)
+            digest = client.head(Reference(place.host, place.repository, reference.anchor)).digest
+            return Subject(str(meta.get("name")), str(meta.get("uid")), reference, digest, platforms, private)
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ def _done(image: Object, volume: str) -> bool:
 
 def _wish(image: Object, volume: str, in_use: Collection[str], now: datetime) -> Wish | None:
     name, digest = str(metadata(image)["name"]), _digest(image)
-    if _done(image, volume) or not digest:
+    if _done(image, volume):
         return None
     forced = annotations(image).get(REMOVE) == FORCE
     users = _users(image, in_use)

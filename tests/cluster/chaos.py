@@ -18,36 +18,26 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hooks.conditions import condition, holds
-from kuik.keeper.distribution import Filesystem
 from registry.digest import Digest
 from registry.errors import RegistryError
-from registry.own_registry import TOKEN as REGISTRY_TOKEN
 from registry.reference import Reference
 from registry.targets import RegistryTarget
-from tests.cluster.rig.api import Object
-from tests.cluster.rig.control_plane import ControlPlane
-from tests.cluster.rig.copies import CopyRunner
+from tests.cluster.rig.everything import Cluster
+from tests.cluster.rig.everything import cluster as everything
+from tests.cluster.rig.kept import Scene, writers
+from tests.cluster.rig.source import Transfer
 from tests.cluster.rig.workloads import image_cache, namespace, pod
-from tests.cluster.scale.drivers import Loop
-from tests.cluster.scale.setting import started
-from tests.cluster.test_keeper import VOLUME, Scene, writers
-from tests.dataplane.rig.distribution import WRITERS_TOKEN, reader, writer
-from tests.rig.components import TOKEN, Component, shield
-from tests.rig.faulty import Exchange, Relay
 from tests.rig.images import BuiltImage, image, index
 from tests.rig.processes import wait_until
-from tests.rig.upstream import Upstream
 
 AT_ONCE = 4
 IN_A_POD = 10
 BASES = 12
-PIECE, PIECES_A_SECOND = 64 * 1024, 60
-"""Upstream's pace, so that a kill has a transfer to hit."""
 SETTLING = 1.5
 """Seconds after a transfer in which what takes it may not have it safely yet."""
 LONGEST_CALM = 6.0
@@ -80,19 +70,9 @@ class Kill:
         """Whether a transfer of the blob to the registry may have gone through it."""
         return self.name != "reader" and (self.name != "job" or digest in self.blobs)
 
-
-@dataclass
-class Transfer:
-    """A blob that upstream has begun to serve; `ended` is when it was sent, or its client had gone."""
-
-    digest: str
-    begun: float
-    ended: float = float("inf")
-    sent: int = 0
-    whole: bool = False
-
-    def hit_by(self, kill: Kill) -> bool:
-        return kill.concerns(self.digest) and self.begun <= kill.at <= self.ended + SETTLING
+    def hits(self, transfer: Transfer) -> bool:
+        """Whether the transfer may have been broken by it."""
+        return self.concerns(transfer.digest) and transfer.begun <= self.at <= transfer.ended + SETTLING
 
 
 @dataclass
@@ -113,14 +93,14 @@ class Report:
     def _served_too_often(self) -> Iterator[str]:
         for digest in {transfer.digest for transfer in self.transfers}:
             mine = [transfer for transfer in self.transfers if transfer.digest == digest]
-            hits = [kill for kill in self.kills if any(transfer.hit_by(kill) for transfer in mine)]
+            hits = [kill for kill in self.kills if any(kill.hits(transfer) for transfer in mine)]
             if len(mine) > 1 + len(hits):
                 yield f"upstream served {digest} {len(mine)} times, and {len(hits)} kills hit it: {mine}"
 
     def __str__(self) -> str:
         blobs = Counter(transfer.digest for transfer in self.transfers)
         broken = sum(not transfer.whole for transfer in self.transfers)
-        struck = sum(any(transfer.hit_by(kill) for transfer in self.transfers) for kill in self.kills)
+        struck = sum(any(kill.hits(transfer) for transfer in self.transfers) for kill in self.kills)
         killed = Counter(kill.name for kill in self.kills)
         lines = [
             f"{self.size.images} images in {self.seconds:.0f} s (seed {self.size.seed}): {len(self.failures)} failures",
@@ -133,104 +113,12 @@ class Report:
         return "\n".join(lines + self.failures[:20])
 
 
-class Source:
-    """Upstream behind a relay that is slow and takes notes."""
-
-    def __init__(self, folder: Path) -> None:
-        self.registry = Upstream(folder).start()
-        self.relay = Relay(self.registry.host).rule(self._slowly, method="GET", path="/blobs/", times=None)
-        self.transfers: list[Transfer] = []
-
-    def stop(self) -> None:
-        self.relay.close()
-        self.registry.stop()
-
-    def _slowly(self, exchange: Exchange) -> None:
-        note = Transfer(exchange.path.rpartition("/")[2], time.monotonic())
-        with exchange.relayed() as response:
-            if response.status < 300:
-                self.transfers.append(note)
-            wanted = {name: response.headers[name] for name in ("Content-Length", "Content-Range", "Content-Type")}
-            try:
-                exchange.begin(response.status, {name: value for name, value in wanted.items() if value})
-                while piece := response.read(PIECE):
-                    exchange.write(piece)
-                    note.sent += len(piece)
-                    if len(piece) == PIECE:
-                        exchange.pause(1 / PIECES_A_SECOND)
-                note.whole = True
-            finally:
-                note.ended = time.monotonic()
-
-
-@dataclass
-class Cluster:
-    """All that runs; `built` are the images by their names."""
-
-    plane: ControlPlane
-    source: Source
-    shield: Component
-    scene: Scene
-    runner: CopyRunner
-    built: dict[str, BuiltImage]
-
-    @property
-    def images(self) -> dict[str, Object]:
-        """The CachedImages by the images that they are for."""
-        return {one["spec"]["image"]: one for one in self.plane.api.list("CachedImage")}
-
-    def done(self) -> int:
-        """How many are cached and verified."""
-        return sum(holds(one, "Cached") and holds(one, "Verified") for one in self.images.values())
-
-    def kill(self, victim: str, choose: random.Random) -> Kill | None:
-        """Kill it, and start it again after a moment; None where there is nothing to kill."""
-        pause = choose.uniform(0.1, 1.0)
-        if victim == "job":
-            return self._kill_job(choose)
-        at: float | None = time.monotonic()
-        if victim in ("shield", "reader"):
-            process = self.shield if victim == "shield" else self.scene.reader
-            process.kill()
-            time.sleep(pause)
-            process.start()
-        elif victim == "keeper":
-            self.scene.kill()
-            time.sleep(pause)
-            self.scene.start()
-        else:
-            at = self._kill_writer(pause)
-        return Kill(victim, at) if at else None
-
-    def _kill_job(self, choose: random.Random) -> Kill | None:
-        killed = self.runner.kill(choose)
-        if killed is None:
-            return None
-        image, at = killed
-        return Kill("job", at, frozenset(map(str, self.built[image].blobs)))
-
-    def _kill_writer(self, pause: float) -> float | None:
-        """With the writer its keeper ends, as their pod's container does."""
-        keeper = self.scene.keeper
-        assert keeper
-        alive = writers(keeper)
-        if not alive:  # it collects garbage, or has not begun
-            return None
-        at = time.monotonic()
-        with suppress(ProcessLookupError):
-            os.kill(alive[0], signal.SIGKILL)
-        wait_until(lambda: keeper.poll() is not None or bool(set(writers(keeper)) - {alive[0]}), "the keeper sees it")
-        if keeper.poll() is not None:
-            time.sleep(pause)
-            self.scene.start()
-        return at
-
-
 def hold(folder: Path, size: Size, say: Callable[[str], object] = print) -> Report:
     """Copy and kill until all images are safe, or time is up; what happened."""
-    with _cluster(folder, size) as cluster:
+    built = {f"team/app-{number}": _image(number) for number in range(size.images)}
+    with everything(folder, built) as running:
         say(f"{size.images} images are upstream, and the cluster stands; the seed is {size.seed}")
-        return _storm(cluster, size, say)
+        return _storm(running, size, say)
 
 
 def _storm(cluster: Cluster, size: Size, say: Callable[[str], object]) -> Report:
@@ -271,9 +159,54 @@ def _killing(cluster: Cluster, size: Size, kills: list[Kill], over: threading.Ev
         while cluster.runner.succeeded < due and time.monotonic() < calm and not over.is_set():
             time.sleep(0.05)
         over.wait(choose.uniform(0.1, 1.0))
-        killed = cluster.kill(choose.choice(VICTIMS), choose)
+        killed = kill(cluster, choose.choice(VICTIMS), choose)
         if killed:
             kills.append(killed)
+
+
+def kill(cluster: Cluster, victim: str, choose: random.Random) -> Kill | None:
+    """Kill it, and start it again after a moment; None where there is nothing to kill."""
+    pause = choose.uniform(0.1, 1.0)
+    if victim == "job":
+        return _kill_job(cluster, choose)
+    at: float | None = time.monotonic()
+    if victim in ("shield", "reader"):
+        process = cluster.shield if victim == "shield" else cluster.scene.reader
+        process.kill()
+        time.sleep(pause)
+        process.start()
+    elif victim == "keeper":
+        cluster.scene.kill()
+        time.sleep(pause)
+        cluster.scene.start()
+    else:
+        at = _kill_writer(cluster.scene, pause)
+    return Kill(victim, at) if at else None
+
+
+def _kill_job(cluster: Cluster, choose: random.Random) -> Kill | None:
+    killed = cluster.runner.kill(choose)
+    if killed is None:
+        return None
+    image, at = killed
+    return Kill("job", at, frozenset(map(str, cluster.built[image].blobs)))
+
+
+def _kill_writer(scene: Scene, pause: float) -> float | None:
+    """With the writer its keeper ends, as their pod's container does."""
+    keeper = scene.keeper
+    assert keeper
+    alive = writers(keeper)
+    if not alive:  # it collects garbage, or has not begun
+        return None
+    at = time.monotonic()
+    with suppress(ProcessLookupError):
+        os.kill(alive[0], signal.SIGKILL)
+    wait_until(lambda: keeper.poll() is not None or bool(set(writers(keeper)) - {alive[0]}), "the keeper sees it")
+    if keeper.poll() is not None:
+        time.sleep(pause)
+        scene.start()
+    return at
 
 
 def _unsafe(cluster: Cluster) -> Iterator[str]:
@@ -323,39 +256,6 @@ def _use(cluster: Cluster) -> None:
     pods = [pod("shop", f"p{at}", *names[at : at + IN_A_POD]) for at in range(0, len(names), IN_A_POD)]
     text = json.dumps({"apiVersion": "v1", "kind": "List", "items": pods})
     wait_until(lambda: cluster.plane.try_kubectl("apply", "-f", "-", stdin=text).returncode == 0, "pods use them")
-
-
-@contextmanager
-def _cluster(folder: Path, size: Size) -> Iterator[Cluster]:
-    with ExitStack() as ends:
-        source = Source(folder / "upstream")
-        ends.callback(source.stop)
-        built = {f"{source.relay.host}/team/app-{number}:1": _image(number) for number in range(size.images)}
-        for number, one in enumerate(built.values()):
-            source.registry.push(one, f"team/app-{number}", "1")
-        front = shield(folder / "shield", "--plain-http", source.relay.host).start()
-        ends.callback(front.stop)
-        storage = Filesystem(str(folder / "storage"))
-        copies = ends.enter_context(reader(folder / "reader", storage))
-        document = writer(folder / "writer", storage)
-        settings = {
-            "KUIK_SHIELD_URL": front.url,
-            "KUIK_TARGET_URLS": document.url,
-            "KUIK_VOLUMES": VOLUME,
-            "KUIK_PLAIN_HTTP": source.relay.host,
-        }
-        plane, hooks = ends.enter_context(started(folder, settings))
-        scene = Scene(plane, folder, document, copies)
-        document.folder.mkdir(parents=True, exist_ok=True)
-        scene.start()
-        ends.callback(scene.stop)
-        runner = CopyRunner(plane, folder, {"KUIK_TOKEN": TOKEN, REGISTRY_TOKEN: WRITERS_TOKEN})
-        runner.start()
-        ends.callback(runner.stop)
-        loop = Loop(plane, hooks)
-        loop.start()
-        ends.callback(loop.stop)
-        yield Cluster(plane, source, front, scene, runner, built)
 
 
 def _image(number: int) -> BuiltImage:

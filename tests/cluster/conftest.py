@@ -1,13 +1,18 @@
 """A real control plane for the whole run. These tests run where they are named: `make test-cluster`."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from kuik.keeper.distribution import Filesystem
 from tests.cluster.rig import metacontroller
 from tests.cluster.rig.control_plane import ControlPlane
 from tests.cluster.rig.installed import install
+from tests.cluster.rig.kept import QUICK, Scene
+from tests.cluster.rig.workloads import image_cache
+from tests.dataplane.rig.distribution import reader, writer
 from tests.scenarios.real import Real
 
 __all__ = ["install"]
@@ -58,3 +63,20 @@ def real(real_metacontroller: None, tmp_path_factory: pytest.TempPathFactory) ->
     yield running
     running.stop()
     plane.stop()
+
+
+@pytest.fixture
+def scene(installed: ControlPlane, tmp_path: Path) -> Iterator[Scene]:
+    """A registry with a reader, to be put under a keeper's hand, and an ImageCache that is quick."""
+    storage = Filesystem(str(tmp_path / "storage"))
+    document = writer(tmp_path / "writer", storage)
+    installed.kubectl("apply", "-f", "-", stdin=json.dumps(image_cache(keeper=QUICK)))
+    with reader(tmp_path / "reader", storage) as copies:
+        with document:  # what is there before the keeper comes
+            made = Scene(installed, tmp_path, document, copies)
+            yield made
+        made.stop()
+    installed.kubectl("delete", "imagecache", "default", "--cascade=orphan")
+    installed.kubectl("delete", "namespace", "kept", "--wait=false", "--ignore-not-found")
+    for name in made.images:
+        installed.kubectl("delete", "cachedimage", name, "--ignore-not-found")

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.chaos import SMALL, Kill, Report, Size, Transfer, hold
+from tests.cluster.chaos import SMALL, Kill, Report, Size, hold
+from tests.cluster.rig.source import Transfer
 
 KILLED = {"job", "shield", "keeper", "writer", "reader"}
 

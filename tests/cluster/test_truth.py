@@ -15,15 +15,13 @@ from registry.manifest import OCI_MANIFEST, Manifest, parse_manifest
 from registry.reference import Reference
 from tests.cluster.rig.api import Object
 from tests.cluster.rig.control_plane import ControlPlane
-from tests.cluster.test_keeper import REPOSITORY, Scene, scene
+from tests.cluster.rig.kept import REPOSITORY, Scene
 from tests.dataplane.rig.distribution import READERS_TOKEN, Distribution, reader
 from tests.dataplane.rig.plane import plane
 from tests.dataplane.rig.registry import Registry
 from tests.rig.images import image as an_image
 from tests.rig.processes import wait_until
 from tests.rig.upstream import Upstream
-
-__all__ = ["scene"]
 
 BUILT = an_image("damaged, then copied")
 pytestmark = pytest.mark.timeout(300)

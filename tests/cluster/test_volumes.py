@@ -8,12 +8,10 @@ import pytest
 
 from kuik.keeper.distribution import Filesystem
 from registry.manifest import Manifest
-from tests.cluster.test_keeper import REPOSITORY, Scene, pulling, scene
+from tests.cluster.rig.kept import REPOSITORY, Scene, pulling
 from tests.cluster.test_truth import LOOKS, begin, report, verified
 from tests.dataplane.rig.distribution import reader, writer
 from tests.rig.processes import listening, wait_until
-
-__all__ = ["scene"]
 
 pytestmark = pytest.mark.timeout(300)
 IMAGES = 3

@@ -145,6 +145,7 @@ def test_the_job_says_what_to_copy_and_is_restricted() -> None:
         *("--image", "reg.example.com/app:1"),
         *("--platform", "linux/amd64", "--platform", "linux/arm64"),
         *("--source", "http://shield:1", "--target", "http://a:1", "--target", "http://b:1"),
+        "--adopt",
     ]
     assert container["image"] == "kuik:9"
     assert pod["securityContext"]["runAsNonRoot"] is True

@@ -8,7 +8,7 @@ from hooks.jobs import copy_job
 from hooks.observe import settings_from
 from hooks.terms import Terms
 from kuik.copy_job import read_order
-from tests.hooks.copying import Image
+from tests.hooks.copying import DIGEST, Image
 
 PARENT = {"metadata": {"name": "app-1"}}
 
@@ -55,6 +55,35 @@ def test_referrers_are_kept_where_a_policy_says_so_also_of_what_is_cached_alread
     assert image.sync()["referrers"] is True
     image.sync()
     assert image.jobs == {}
+
+
+def adopts(image: Image) -> bool:
+    (job,) = image.jobs.values()
+    return read_order(job["spec"]["template"]["spec"]["containers"][0]["args"][1:]).adopt
+
+
+def test_what_the_registry_has_already_is_taken_only_by_an_image_that_was_never_copied() -> None:
+    image = Image(platforms=["linux/amd64"])
+    image.sync()
+    assert adopts(image)
+    image.fail()
+    image.sync()
+    image.wait(3600)
+    image.sync()
+    assert adopts(image), "nor was it by a copy that failed"
+    image.copied()
+    image.sync()
+    image.sync()
+    image.parent["spec"]["platforms"] = ["linux/amd64", "linux/s390x"]
+    image.sync()
+    assert not adopts(image), "what is wanted besides comes from its source"
+
+
+def test_what_is_damaged_is_not_taken() -> None:
+    image = Image()
+    image.parent["status"] = {"digest": DIGEST, "reason": "Corrupt", "attempts": 1}
+    image.sync()
+    assert not adopts(image)
 
 
 def test_who_wants_referrers_gets_them_for_all() -> None:

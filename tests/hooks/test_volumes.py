@@ -7,6 +7,7 @@ import pytest
 
 from hooks.facts import ImageFacts, JobSettings, Settings
 from hooks.observe import settings_from
+from hooks.removal import gone
 from hooks.transitions import transitions
 from kube.schema import validate
 from kube.types import format_time
@@ -297,3 +298,23 @@ def test_a_report_that_cannot_be_read_changes_nothing(report: str) -> None:
 
 def test_the_volumes_come_from_the_environment() -> None:
     assert settings_from({"KUIK_VOLUMES": "kuik-registry-0 kuik-registry-1"}).volumes == TWO
+
+
+def test_what_was_never_copied_is_removed_once_every_volume_says_so() -> None:
+    image = Image(usedBy=[], users=0)
+    image.parent["metadata"]["annotations"] = {"kuik.dev/remove": "true"}
+    assert image.sync()["phase"] == "Pending"
+    assert not gone(image.parent)
+    says(image, 0, "Removed", digest="")
+    image.sync()
+    assert (states(image), gone(image.parent)) == (["Removed", "Unknown"], False)
+    says(image, 1, "Removed", digest="")
+    image.sync()
+    assert (states(image), gone(image.parent)) == (["Removed", "Removed"], True)
+    at_rest(image)
+    image.parent["spec"].update(usedBy=["a/Pod/x"], users=1)
+    image.sync()
+    image.copied()
+    image.sync()
+    assert condition(image, "Cached") == ("True", "Copied")
+    assert not gone(image.parent)

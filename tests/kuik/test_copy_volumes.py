@@ -10,12 +10,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kuik.copy_job import LogLines
-from kuik.copy_volumes import Waits, copy_to_volumes
+from kuik.copy_volumes import Waits, copy_to_volumes, holding
 from registry.client import Client
 from registry.copy import CopyOptions, Stopped
 from registry.errors import NotFound, Unreachable
@@ -171,3 +172,45 @@ def test_a_copy_that_is_told_to_stop_names_nothing(registries: tuple[Upstream, U
         copy_to_volumes(reference, source, volumes, CopyOptions(stop=stop), LogLines(), Waits(pause=stop.wait))
     with pytest.raises(NotFound):
         client.head(Reference.parse(f"{registries[0].host}/reg__5000/team/app:1"))
+
+
+def copied(result: "subprocess.Popen[str]") -> dict[str, object]:
+    found: dict[str, object] = json.loads(result.communicate(timeout=60)[0])
+    return found
+
+
+def test_what_a_volume_has_is_adopted_without_a_word_to_its_source_and_fills_the_others(
+    upstream: Upstream, registries: tuple[Upstream, Upstream]
+) -> None:
+    built = multi_platform("adopted")
+    name = upstream.push(built, "team/app", "1")
+    first, second = (("--target", f"http://{one.host}") for one in registries)
+    words = ("--image", name, "--plain-http", upstream.host, "--adopt")
+    with job(*words, *first) as running:
+        assert copied(running)["digest"] == str(built.digest), "where no volume has it, it is copied as ever"
+    upstream.push(multi_platform("moved"), "team/app", "1")
+    upstream.stop()
+    with job(*words, *second, *first) as running:
+        result = copied(running)
+    assert (running.returncode, result["digest"]) == (0, str(built.digest))
+    assert result["volumes"] == {one.host: "ok" for one in registries}
+    with job(*words, "--platform", "linux/s390x", *first) as running:
+        assert copied(running)["reason"] == "Unreachable", "a platform that is not there is asked for"
+
+
+def test_an_image_of_which_a_part_is_lost_is_not_adopted(
+    upstream: Upstream, registries: tuple[Upstream, Upstream], client: Client
+) -> None:
+    built = multi_platform("lost")
+    name = upstream.push(built, "team/app", "1")
+    target = RegistryTarget(client, registries[0].host)
+    reference = Reference.parse(name)
+    assert holding(reference, [target], frozenset()) is None
+    copy_to_volumes(reference, client, [target], CopyOptions(), LogLines(), NO_WAITS)
+    assert holding(reference, [target], frozenset()) is target
+    assert holding(replace(reference, tag="2"), [target], frozenset()) is None
+    child = next(digest for digest in built.manifests if digest != built.digest)
+    place = target.stored  # the registry itself forgets a platform
+    assert place.manifest(reference.with_digest(child)).digest == child
+    client.delete(Reference(registries[0].host, f"{upstream.host.replace(':', '__')}/team/app", None, child))
+    assert holding(reference, [target], frozenset()) is None

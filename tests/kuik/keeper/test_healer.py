@@ -237,3 +237,27 @@ def test_an_earlier_digest_is_its_images_anchor() -> None:
     (earlier,) = subject.earlier(found, datetime(2026, 1, 10, tzinfo=UTC))
     assert (earlier.image.anchor, earlier.digest, earlier.name) == (f"digest-{old.hex}", old, "a")
     assert subject.earlier(found, datetime(2026, 1, 12, tzinfo=UTC)) == ()
+
+
+def test_an_image_that_was_never_copied_is_told_of_only_where_it_is_whole(bed: Bed, monkeypatch: Any) -> None:
+    cluster, clock = Objects({**image("a"), "status": {}}), [0.0]
+    subject = Subject.read(image("a"))
+    there: list[Subject | None] = [None]
+    monkeypatch.setattr(bed, "named", lambda _image: there[0])
+    truth = looking(bed, cluster, clock)
+    truth.round()
+    there[0], bed.lacking = subject, {"a"}
+    clock[0] += truth.look_every
+    truth.round()
+    assert cluster.state("a") == ""
+    bed.lacking = set()
+    truth.round()
+    assert cluster.state("a") == "", "not before its time"
+    clock[0] += truth.look_every
+    truth.round()
+    assert (cluster.state("a"), reports(cluster.there["a"])[VOLUME].digest) == (WHOLE, str(DIGEST))
+    bed.lacking = {"a"}
+    clock[0] += truth.look_every
+    truth.round()
+    assert cluster.state("a") == WHOLE, "what a copy is to bring is never missing"
+    assert not bed.healed

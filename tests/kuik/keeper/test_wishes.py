@@ -98,3 +98,15 @@ def test_what_is_asked_differs_when_its_use_does() -> None:
     wanted = [image(spec, kuik_dev__remove="true") for spec in ({}, {"users": 1}, {"usedBy": ["x"]})]
     assert len({asked([one], "a") for one in wanted}) == 3
     assert asked([image(kuik_dev__remove="force")], "a") != asked([wanted[0]], "a")
+
+
+def test_what_was_never_copied_is_removed_too_so_that_nobody_waits_for_it() -> None:
+    new = image(kuik_dev__remove="true")
+    new["status"] = {}
+    (found,) = wishes([new], "a", (), NOW)
+    assert {str(place) for place in found.places} == {NGINX, f"private/{NGINX}"}
+    new["metadata"]["annotations"]["volume.kuik.dev/a"] = image_report("", "Removed", NOW)
+    assert wishes([new], "a", (), NOW) == []
+    assert not asked([new], "a")
+    new["status"] = {"digest": ONE}
+    assert asked([new], "a"), "copied meanwhile"
