@@ -149,17 +149,23 @@ def pod_spec(
 def _container(
     name: str, arguments: list[str], settings: JobSettings, variables: Sequence[Mapping[str, Any]]
 ) -> Mapping[str, Any]:
+    env = [
+        _field("KUIK_JOB", "metadata.labels['batch.kubernetes.io/job-name']"),
+        _field("KUIK_NAMESPACE", "metadata.namespace"),
+        _secret("KUIK_TOKEN", settings.token_secret, "token"),
+        *variables,
+    ]
+    return confined(name, arguments, settings.image, env)
+
+
+def confined(name: str, arguments: list[str], image: str, variables: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """A container of one of kuik's Jobs, with its volume `tmp` and nothing that it could change."""
     return {
         "name": name,
-        "image": settings.image,
+        "image": image,
         "imagePullPolicy": "IfNotPresent",
         "args": arguments,
-        "env": [
-            _field("KUIK_JOB", "metadata.labels['batch.kubernetes.io/job-name']"),
-            _field("KUIK_NAMESPACE", "metadata.namespace"),
-            _secret("KUIK_TOKEN", settings.token_secret, "token"),
-            *variables,
-        ],
+        "env": variables,
         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
         "securityContext": {
             "allowPrivilegeEscalation": False,

@@ -27,7 +27,8 @@ from registry.reference import InvalidReference, Reference
 REWRITTEN = frozenset({"containers", "initContainers"})
 EPHEMERAL = "ephemeralContainers"
 _LONGEST_IMAGE = 1024
-_UNKNOWN_ACCESS = Obstacle("AccessUnknown", "nobody could say whether the image is public, so it is pulled directly")
+ACCESS_UNKNOWN = "AccessUnknown"
+_UNKNOWN_ACCESS = Obstacle(ACCESS_UNKNOWN, "nobody could say whether the image is public, so it is pulled directly")
 _PRIVATE = Obstacle("PrivateNoProof", "the image is not public, and none of the pod's secrets is proven to open it yet")
 _TOO_LONG = Obstacle("InvalidReference", f"the image has more than {_LONGEST_IMAGE} characters")
 _VOLUME = Obstacle("ImageVolume", "image volumes are pulled directly")

@@ -16,7 +16,7 @@ from kube.types import Object, annotations, entries, labels, metadata, owner, pa
 _TEMPLATE = ("spec", "template", "spec")
 _PATHS = {CRON_JOB: ("spec", "jobTemplate", *_TEMPLATE)}
 TEMPLATES = (DEPLOYMENT, STATEFUL_SET, DAEMON_SET, CRON_JOB)
-_OF_JOBS = frozenset({"copy", "rescue", "prefetch"})
+_OF_JOBS = frozenset({"copy", "rescue", "prefetch", "drill"})
 _CRON_RUN = re.compile(r"(.+)-([0-9]{8})")  # the CronJob controller adds the scheduled time in minutes
 _MINUTES = range(25_000_000, 60_000_000)  # 2017 to 2084; a date such as 20260101 is none of them
 _MAX_USER = 320  # a pod's owner reference may say anything

@@ -13,6 +13,7 @@ from kuik.commands.late import LateGroup
         "cache": "kuik.commands.cache:cache",
         "report": "kuik.commands.report:report_",
         "check": "kuik.commands.check:check",
+        "drill": "kuik.commands.drill:drill",
         "policy": "kuik.commands.policy:policy",
         "pods": "kuik.commands.pods:pods",
         "doctor": "kuik.commands.doctor:doctor",

@@ -101,6 +101,7 @@ class Account:
                 image=_image(request) if request and request.kind is not Kind.BASE else "",
                 what=str(request.route) if request else "",
                 tag=bool(request and request.kind is Kind.MANIFEST and not request.route.digest),
+                rehearsed=bool(request and request.only_cached),
                 asked=story.asked if story else (),
                 resumed=story.resumed if story else (),
             )

@@ -41,7 +41,10 @@ class Chain:
 
     def order(self, request: Request) -> tuple[Source, ...]:
         """The sources in the order to ask them. Nobody here has a secret to ask upstream with."""
-        stores, shields = _ranked(self.stores, request), _ranked(self.shields, request)
+        stores = _ranked(self.stores, request)
+        if request.only_cached:
+            return tuple(stores)
+        shields = _ranked(self.shields, request)
         upstreams = () if request.route.private else self.upstreams
         if request.route.digest and request.kind is not Kind.REFERRERS:
             return (*stores, *shields, *upstreams)
@@ -56,7 +59,7 @@ class Chain:
 
     def remembered(self, request: Request) -> Answer | None:
         """The answer, where it is in memory."""
-        found = self.recent.get(request)
+        found = None if request.only_cached else self.recent.get(request)
         return replace(found, cache=f"{CACHE}; hit; detail=memory", source="memory") if found else None
 
     def ask(self, source: Source, request: Request) -> Answer:

@@ -22,6 +22,9 @@ from registry.errors import NotFound, RegistryError, Unauthorized
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _QUERY = ("n", "last", "artifactType")
+ONLY_CACHED = "only-if-cached"
+"""What `/v2/` confirms by Preference-Applied (RFC 7240, 3) to who asks with that Cache-Control: who would go on to ask
+upstream does not."""
 Fetch = Callable[[Request], Answer]
 
 
@@ -68,7 +71,8 @@ def _exchange(account: Account, fetch: Fetch) -> Response:
         account.understood(request)
         if request.kind is Kind.BASE:
             account.served_here()
-            return Response("{}", headers=API, mimetype="application/json")
+            applied = {"Preference-Applied": ONLY_CACHED} if request.only_cached else {}
+            return Response("{}", headers=API | applied, mimetype="application/json")
         of_blob = request.kind is Kind.BLOB
         conditions = Conditions.parse(http.headers.get("If-None-Match"), http.headers.get("If-Range"))
         answer = fetch(conditions.question(request))
@@ -92,7 +96,8 @@ def _request(path: str) -> Request:
     query = {name: http.args[name] for name in _QUERY if name in http.args}
     wanted = ByteRange.parse(http.headers.get("Range"))
     route = parse(path, http.args.get("ns"))
-    return Request(route, http.method, wanted if route.kind is Kind.BLOB else None, query)
+    only_cached = http.cache_control.only_if_cached is True
+    return Request(route, http.method, wanted if route.kind is Kind.BLOB else None, query, only_cached)
 
 
 def _not_modified(answer: Answer, account: Account) -> Response:

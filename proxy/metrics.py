@@ -70,10 +70,12 @@ class PullMetrics:
         source = exchange.source or "none"
         self._requests(method, exchange.kind, source, exchange.outcome).inc()
         for giver, count in exchange.shares():
-            self.served_bytes += count
-            self.spared_bytes += count if giver != UPSTREAM else 0
+            if not exchange.rehearsed:
+                self.served_bytes += count
+                self.spared_bytes += count if giver != UPSTREAM else 0
             self._bytes(exchange.kind, giver).inc(count)
-        if exchange.kind == "manifests" and method == "GET" and exchange.outcome == SERVED and source != UPSTREAM:
+        got = exchange.kind == "manifests" and method == "GET" and exchange.outcome == SERVED
+        if got and source != UPSTREAM and not exchange.rehearsed:
             self.spared_manifests += 1
         if exchange.source:
             self._first(exchange.kind, source).observe(exchange.first)
@@ -120,7 +122,7 @@ class ProxyMetrics(PullMetrics):
     def ended(self, exchange: Exchange) -> None:
         """See Recorder."""
         super().ended(exchange)
-        if exchange.tag and exchange.source == "registry":
+        if exchange.tag and exchange.source == "registry" and not exchange.rehearsed:
             self._unchecked.inc()
         for asked in exchange.asked:
             self._asked(asked.source, asked.outcome).inc()

@@ -35,6 +35,8 @@ class Pull:
 
     def add(self, exchange: Exchange) -> None:
         """One more request ended."""
+        if exchange.rehearsed:
+            return
         for asked in exchange.asked:
             if asked.outcome != ANSWERED and exchange.outcome in (SERVED, CLIENT_LEFT, BROKEN_OFF):
                 self.notes[f"{asked.source}: {asked.outcome}"] = None

@@ -15,7 +15,7 @@ from proxy.stream import BytesBody
 from registry.errors import RegistryError
 
 Remembered = Callable[[Request], Answer | None]
-_LONG_WAY = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MATCH", "HTTP_RANGE")
+_LONG_WAY = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MATCH", "HTTP_RANGE", "HTTP_CACHE_CONTROL")
 
 
 class Quick:

@@ -18,7 +18,8 @@ class Exchange:
     `kind` is the path's word (`manifests`, `blobs`...), `base` for `/v2/` and `none` for what is no path of the API.
     `outcome` is Served, ClientLeft, BrokenOff or the reason of an error. `source` is who answered, empty for nobody.
     `image` is the repository (`host/name`) and `what` the image as a user writes it. The body begins at byte `start` of
-    the whole. Times are in seconds from its begin: `first` until the answer began.
+    the whole. What was `rehearsed` spared
+    upstream nothing. Times are in seconds from its begin: `first` until the answer began.
     """
 
     method: str
@@ -32,6 +33,7 @@ class Exchange:
     image: str = ""
     what: str = ""
     tag: bool = False
+    rehearsed: bool = False
     asked: Sequence[Asked] = ()
     resumed: Sequence[Resumed] = ()
 

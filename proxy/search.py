@@ -40,14 +40,15 @@ class Search:
         digest = self._whole_blob()
         doubted = self._doubted(digest) if digest else frozenset()
         answer = self.ask_next(self.request)
-        self._chain.recent.keep(self.request, answer)
+        if not self.request.only_cached:
+            self._chain.recent.keep(self.request, answer)
         if isinstance(answer.body, (BytesBody, FileBody, NoBody)):
             return answer
         continued = Continued(answer, self.request, self.ask_next)
         continued.begin()
         if digest is None or answer.size is None or answer.span:
             return replace(answer, body=continued)
-        if doubted:
+        if doubted or self.request.only_cached:
             hashed = Hashed(continued, digest, answer.size, lambda error: self._judged(digest, error))
             hashed.begin()
             return replace(answer, body=hashed)

@@ -79,10 +79,10 @@ class Transport:
     """Connections to all registries; threads share one. `settings` is asked for each host, so it may change.
 
     With `pauses` a registry that said 429 is not asked before the time it named; until then RateLimited is raised.
-    `watcher` is told of every request that goes out.
+    `watcher` is told of every request that goes out; all of them have `headers`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  all are optional
         self,
         settings: Callable[[str], HostSettings] = host_settings(),  # noqa: B008  a pure value
         *,
@@ -91,13 +91,14 @@ class Transport:
         user_agent: str = "kuik",
         pauses: Pauses | None = None,
         watcher: Watcher | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self._settings = settings
         self._timeouts = timeouts
         self.retries = retries
-        self._user_agent = user_agent
         self._pauses = pauses
         self._watcher = watcher
+        self._always = {"User-Agent": user_agent, "Accept": "*/*", "Accept-Encoding": "identity", **(headers or {})}
         self._adapter = HTTPAdapter(pool_connections=_HOSTS, pool_maxsize=CONNECTIONS)
         self._authorization = Authorization(self._ask, self._is_plain, Tokens())
 
@@ -258,7 +259,7 @@ class Transport:
 
     def _headers(self, headers: Mapping[str, str] | None) -> Mapping[str, str]:
         # Blobs are named by the digest of their bytes as stored, so nothing may compress them on the way.
-        return {"User-Agent": self._user_agent, "Accept": "*/*", "Accept-Encoding": "identity", **(headers or {})}
+        return {**self._always, **(headers or {})}
 
 
 def _least(timeout: float, patience: float | None) -> float:

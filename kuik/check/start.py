@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from hooks.rewrite import ACCESS_UNKNOWN
 from kuik.check.copies import Copies, Lack
 from kuik.plan.rewriting import Container
 from registry.manifest import Platform
@@ -30,13 +31,20 @@ def starts(containers: Iterable[Container], copies: Copies, platforms: frozenset
 
     `platforms` are those of the nodes, none where nobody said so; a pod's node selector says more.
     """
-    found = [Start(one.workload, one.name, one.image, _lack(one, copies, platforms)) for one in containers]
+    found = [Start(one.workload, one.name, one.image, lack_of(one, copies, platforms)) for one in containers]
     return sorted(found, key=lambda one: (one.workload, one.container, one.image))
 
 
+def lack_of(one: Container, copies: Copies, platforms: frozenset[Platform]) -> Lack | None:
+    """Why one container could not start on nodes of these platforms where every upstream is down."""
+    if one.rewritten:
+        return _lack(one, copies, platforms)
+    # Of what is not in the cache nobody knows who may have it: that says less.
+    missing = _lack(one, copies, platforms) if one.why == ACCESS_UNKNOWN else None
+    return missing or Lack(one.why, f"it is pulled from upstream: {one.message}")
+
+
 def _lack(one: Container, copies: Copies, platforms: frozenset[Platform]) -> Lack | None:
-    if not one.rewritten:
-        return Lack(one.why, f"it is pulled from upstream: {one.message}")
     wanted = platforms
     if one.platform:
         try:

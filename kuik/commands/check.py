@@ -1,17 +1,16 @@
 """`kuik check`: could these workloads start with every upstream down?"""
 
 import sys
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from hooks.facts import Settings, Unknown
+from hooks.facts import Settings
 from hooks.messages import Unreadable
 from hooks.rewrite import everything_public
-from kube.types import IMAGE_CACHE, Key, Object, metadata, part
+from kube.types import IMAGE_CACHE, Key, Object, metadata
 from kuik.commands import options
 from kuik.commands.cluster import cluster, cluster_options, listed
 from kuik.commands.held import OTHERWISE, open_store
@@ -24,7 +23,6 @@ from registry.manifest import Platform
 if TYPE_CHECKING:
     from kube.client import Api
     from kuik.check.start import Start
-    from kuik.driver.objects import Objects
 
 _AROUND = ("Namespace", "ServiceAccount", "ClusterCachePolicy", "CachePolicy")
 """What a cluster adds to the manifests: who decides, and who pulls with what."""
@@ -88,11 +86,12 @@ def _by_store(
     manifests: list[Object], folder: Path, settings: Settings, platforms: frozenset[Platform]
 ) -> "list[Start]":
     from kuik.check.copies import InStore
+    from kuik.check.outage import kept
     from kuik.check.start import starts
     from kuik.plan.rewriting import verdicts
 
     layout = open_store(folder).layout
-    containers = verdicts(_kept(cluster_objects(manifests)), {}, (), settings, everything_public)
+    containers = verdicts(kept(cluster_objects(manifests).values()), {}, (), settings, everything_public)
     return starts(containers.values(), InStore(layout), platforms)
 
 
@@ -100,8 +99,8 @@ def _by_cluster(
     api: "Api", manifests: list[Object], settings: Settings, platforms: frozenset[Platform]
 ) -> "list[Start]":
     from kuik.check.copies import InCluster
+    from kuik.check.outage import NO_CACHE, in_outage
     from kuik.check.start import starts
-    from kuik.plan.rewriting import KEY, verdicts
 
     around = {Key.of(one): one for kind in _AROUND for one in listed(api, kind)}
     given = cluster_objects(manifests)
@@ -109,27 +108,9 @@ def _by_cluster(
     unsaid = [key for key in given if key.kind == "Namespace" and ("Namespace", key.name) not in said]
     objects = {**around, **{key: one for key, one in given.items() if key not in unsaid or key not in around}}
     caches = listed(api, IMAGE_CACHE)
-    cache = caches[0] if caches else {"spec": {"mode": "Off"}}
     images = listed(api, "CachedImage")
-    # With every upstream down, nobody finds out any more whether an image is public.
-    mirror = part(cache, "spec").get("delivery") == "Mirror"
-    around_it, key = (_as_webhook(cache), b"") if mirror else (cache, KEY)
-    containers = verdicts(_kept(objects), around_it, images, settings, lambda _image: Unknown(), key)
-    return starts(containers.values(), InCluster(tuple(images), datetime.now(UTC)), platforms)
-
-
-def _as_webhook(cache: Object) -> Object:
-    """With delivery Mirror containerd comes to the proxies by itself, whatever the mode; private images have no way."""
-    return {"spec": {**part(cache, "spec"), "delivery": "Webhook", "mode": "On"}}
-
-
-def _kept(objects: Mapping[Key, Object]) -> "Objects":
-    from kuik.driver.objects import Objects
-
-    store = Objects(lambda: datetime.now(UTC))
-    for one in objects.values():
-        store.put(one)
-    return store
+    containers = in_outage(objects.values(), caches[0] if caches else NO_CACHE, images, settings)
+    return starts(containers, InCluster(tuple(images), datetime.now(UTC)), platforms)
 
 
 def _print(found: "list[Start]", output: str) -> None:

@@ -29,7 +29,9 @@ def proxies(cluster: Cluster) -> Iterator[Finding]:
         yield Finding("proxies", Level.FAIL, f"there is no node proxy's DaemonSet in {cluster.namespace}", "install it")
         return
     linux = [node for node in cluster.nodes if takes_proxies(node)]
-    without = [(name_of(node), why) for node in linux if (why := _why(node, cluster.proxies, cluster.daemon_sets[0]))]
+    without = [
+        (name_of(node), why) for node in linux if (why := without_proxy(node, cluster.proxies, cluster.daemon_sets[0]))
+    ]
     if not without:
         yield Finding("proxies", Level.OK, f"each of {len(linux)} Linux nodes has a node proxy that is ready")
         return
@@ -68,7 +70,7 @@ def clocks(cluster: Cluster) -> Iterator[Finding]:
         yield Finding("clock", Level.OK, "the nodes' clocks agree with the API server's")
 
 
-def _why(node: Object, proxies: Sequence[Object], daemon_set: Object) -> str:
+def without_proxy(node: Object, proxies: Sequence[Object], daemon_set: Object) -> str:
     """Why a node has no proxy that is ready; empty where it has one."""
     here = [pod for pod in proxies if node_of(pod) == name_of(node)]
     if any(holds(pod, "Ready") for pod in here):

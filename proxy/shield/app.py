@@ -13,6 +13,7 @@ from proxy.savings import MAX_BODY, SERVED, Report
 from proxy.shield.origin import Shield
 from proxy.shield.savings import Savings
 from proxy.sources.message import Answer, Request
+from registry.errors import NotFound
 from registry.reference import InvalidReference, Reference
 
 
@@ -51,6 +52,8 @@ def create_app(shield: Shield, token: str, recorder: Recorder = SILENT, savings:
     def fetch(asked: Request) -> Answer:
         if asked.route.capability:
             raise NameUnknown("the shield takes no capabilities: the node proxy checks them")
+        if asked.only_cached:
+            raise NotFound("the shield holds no copies, only what passed lately")
         return shield.fetch(asked)
 
     serve_v2(app, fetch, recorder)

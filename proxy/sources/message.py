@@ -21,6 +21,7 @@ API = {"Docker-Distribution-API-Version": "registry/2.0"}
 class Request:
     """One question: `method` is GET or HEAD; `range` counts for blobs only; `query` for tag lists and referrers.
 
+    With `only_cached` nobody is asked but who holds copies (RFC 9111, 5.2.1.7), nor is it answered from memory.
     `patience` is how many seconds a source has to begin its answer, None where it may take its time. `story` is what
     becomes of the request. Neither is a part of the question.
     """
@@ -29,6 +30,7 @@ class Request:
     method: str = "GET"
     range: ByteRange | None = None
     query: Mapping[str, str] = field(default_factory=dict)
+    only_cached: bool = False
     patience: float | None = field(default=None, compare=False)
     story: Story = field(default_factory=Story, compare=False, repr=False)
 

@@ -109,7 +109,7 @@ def test_what_could_start_from_the_clusters_cache(shop: ControlPlane) -> None:
     done = kuik(shop, "check", "-", "-o", "json", stdin=written(given))
     assert done.exit_code == 1, done.output
     found = {one["workload"]: one.get("reason") for one in json.loads(done.stdout)}
-    assert found == {f"{NS}/Deployment/new": None, f"{NS}/Pod/other": "AccessUnknown"}
+    assert found == {f"{NS}/Deployment/new": None, f"{NS}/Pod/other": "NotCached"}
     assert kuik(shop, "check", "-", stdin=written(given[:1])).exit_code == 0
     shop.kubectl("patch", "imagecache", "default", "--type=merge", "-p", '{"spec":{"mode":"Off"}}')
     assert "ModeOff" in kuik(shop, "check", "-", stdin=written(given[:1])).output
