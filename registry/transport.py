@@ -54,6 +54,16 @@ _AUTH_ROUNDS = 2
 logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
+BROKEN: tuple[type[Exception], ...] = (urllib3.exceptions.HTTPError, OSError)
+"""What a library raises whose connections are of a `pool`, where there is no answer."""
+
+
+def pool(connect: float, read: float) -> urllib3.PoolManager:
+    """Connections for a library that speaks to an object storage; the seconds bound each attempt of three."""
+    retries = urllib3.Retry(total=2, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504])
+    return urllib3.PoolManager(timeout=urllib3.Timeout(connect=connect, read=read), retries=retries)
+
+
 class Sized(Protocol):
     """A body that is streamed: iterated once, `len()` bytes in all."""
 

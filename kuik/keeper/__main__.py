@@ -16,6 +16,7 @@ import click
 from hooks import telemetry
 from kube.client import Api, KubernetesError
 from kuik import __version__
+from kuik.keeper.bucket import Bucket, bucket_of
 from kuik.keeper.check import READERS_TOKEN, findings, host_of
 from kuik.keeper.cluster import Cluster
 from kuik.keeper.distribution import folder_of
@@ -93,7 +94,7 @@ def main(
             host_of(one)
         key_of(volume)
         findings(url, reader, os.environ)
-        folder = storage_of(command)
+        folder, bucket = storage_of(command)
     except (ValueError, InvalidDockerConfig) as error:
         raise click.UsageError(str(error)) from error
     ends, tally = threading.Event(), Tally()
@@ -101,7 +102,9 @@ def main(
     told = KeeperTelemetry(address, tally)
     writer = Writer(command, {name: value for name, value in os.environ.items() if name not in _OURS})
     cluster = _cluster(kubeconfig, proxy)
-    keeper = Keeper(volume, cluster, volume_at(url, folder), _memory(state, folder), writer) if cluster else None
+    keeper = (
+        Keeper(volume, cluster, volume_at(url, folder, bucket), _memory(state, folder), writer) if cluster else None
+    )
     truth: Truth | None = None
     if keeper:
         keeper.tally, keeper.settles, keeper.ends = tally, settles, _beating(ends, told)
@@ -191,21 +194,22 @@ def _run(writer: Writer, keeper: Keeper | None, ends: threading.Event, told: Kee
     return writer.stop()
 
 
-def storage_of(command: Sequence[str]) -> Path | None:
-    """The folder in which `registry serve CONFIG` stores; None where it is none. Raises ValueError."""
+def storage_of(command: Sequence[str]) -> tuple[Path | None, Bucket | None]:
+    """The folder or the bucket in which `registry serve CONFIG` stores; both None where it is neither. Raises
+    ValueError."""
     try:
         text = Path(command[-1]).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        return None  # the writer says what is wrong with it
-    return Path(found) if (found := folder_of(text)) else None
+        return None, None  # the writer says what is wrong with it
+    return Path(found) if (found := folder_of(text)) else None, bucket_of(text)
 
 
-def volume_at(url: str, folder: Path | None) -> Volume:
+def volume_at(url: str, folder: Path | None, bucket: Bucket | None = None) -> Volume:
     """The volume behind the writer at `url`."""
     host = host_of(url)
     plain = [host] if url.startswith("http://") else []
     transport = Transport(host_settings(plain), user_agent=f"kuik/{__version__}")
-    return Volume(transport, host, own_credentials(host, os.environ), folder)
+    return Volume(transport, host, own_credentials(host, os.environ), folder, bucket)
 
 
 def _cluster(kubeconfig: str | None, proxy: str) -> Cluster | None:

@@ -96,13 +96,36 @@ def text(document: Mapping[str, Any]) -> str:
 
 def folder_of(text: str) -> str:
     """The folder that a configuration, as YAML, stores in; empty for any other storage. Raises ValueError."""
+    found = _below(_loaded(text), "storage", "filesystem").get("rootdirectory")
+    return found if isinstance(found, str) else ""
+
+
+def object_storage_of(text: str) -> tuple[ObjectStorage, tuple[str, str] | None] | None:
+    """The bucket that a configuration, as YAML, stores in, and the keys that stand there; None for any other storage.
+    Raises ValueError."""
+    said = _below(_loaded(text), "storage", "s3")
+    bucket, region, endpoint, folder, user, password = (
+        str(said.get(name) or "")
+        for name in ("bucket", "region", "regionendpoint", "rootdirectory", "accesskey", "secretkey")
+    )
+    if not bucket:
+        return None
+    if endpoint and "://" not in endpoint:
+        endpoint = f"{'http' if said.get('secure') is False else 'https'}://{endpoint}"
+    return ObjectStorage(bucket, region, endpoint, folder), (user, password) if user and password else None
+
+
+def _loaded(text: str) -> Any:
     try:
-        found = yaml.safe_load(text)
+        return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(f"the writer's configuration is no YAML: {error}") from error
-    for name in ("storage", "filesystem", "rootdirectory"):
+
+
+def _below(found: Any, *names: str) -> dict[str, Any]:
+    for name in names:
         found = found.get(name) if isinstance(found, dict) else None
-    return found if isinstance(found, str) else ""
+    return found if isinstance(found, dict) else {}
 
 
 def environment(secret: str = "") -> dict[str, str]:

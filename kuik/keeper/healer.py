@@ -15,6 +15,7 @@ from kuik.keeper.proofs import QUICKEST, Proofs
 from kuik.keeper.tally import Tally
 from kuik.keeper.volume import Volume, file_of
 from kuik.keeper.whole import Look, Subject, look, named
+from registry.digest import Digest
 from registry.errors import NotFound, RegistryError
 from registry.manifest import Descriptor
 
@@ -42,6 +43,7 @@ class Healer:
     ends: threading.Event
     _waiting: dict[str, tuple[Need, Subject, Look]] = field(default_factory=dict)
     _under_way: str = ""
+    _by_hand: dict[Digest, str] = field(default_factory=dict)
     _done: dict[str, str] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -102,8 +104,8 @@ class Healer:
             self.proofs.wants(subject.uid, subject.at(self.volume.host), found.parts)
             if damage := self.proofs.damage(found.parts):
                 found = Look(DAMAGED, damage[1], (damage[0],))
-        if found.state == DAMAGED and found.parts and self.volume.folder is None:
-            return replace(found, message=f"{found.message}; {_by_hand(found.parts[0])}")
+        if found.state == DAMAGED and found.parts and (hint := self._by_hand.get(found.parts[0].digest)):
+            return replace(found, message=f"{found.message}; {hint}")
         return found
 
     def named(self, image: Object) -> Subject | None:
@@ -134,12 +136,33 @@ class Healer:
             return ""
         if found.state == DAMAGED and found.parts:
             if self.volume.folder is None:
-                return _by_hand(found.parts[0])
+                return self._removed(subject, found.parts[0])
             return self._replaced(subject, found.parts[0], self.volume.folder)
         why = fill(subject, self.siblings, self.volume.client, self.volume.host)
         if not why:
             tag(subject, self.volume.client, self.volume.host)
         return why
+
+    def _removed(self, subject: Subject, bad: Descriptor) -> str:
+        """Remove a part's object from the bucket if it is wrong at this very moment: it is of use to nobody, and a copy
+        brings another one only where there is none. Why that could not be done, empty where it was."""
+        self._by_hand.pop(bad.digest, None)
+        found = look(self.volume.client, self.volume.host, subject)
+        if not (found.state == DAMAGED and bad in found.parts):
+            with suppress(NotFound):
+                if not wrong(bad, subject.at(self.volume.host), self.volume.client, None, Pace(QUICKEST)):
+                    self.proofs.mended(bad.digest)
+                    return ""
+        why = "the keeper does not know its storage"
+        try:
+            if self.volume.bucket:
+                self.volume.bucket.remove(bad.digest)
+                self.proofs.mended(bad.digest)
+                return ""
+        except RegistryError as error:
+            why = str(error)
+        self._by_hand[bad.digest] = _by_hand(bad, why)
+        return self._by_hand[bad.digest]
 
     def _replaced(self, subject: Subject, bad: Descriptor, folder: Path) -> str:
         """Replace the bytes of a part if they are wrong at this very moment: what was found may be mended by now."""
@@ -150,6 +173,6 @@ class Healer:
         return ""
 
 
-def _by_hand(bad: Descriptor) -> str:
-    """What a person has to do where no registry can: distribution takes no other bytes for what is there."""
-    return f"remove the object {file_of(Path(), bad.digest)} from the bucket, and it is copied anew"
+def _by_hand(bad: Descriptor, why: str) -> str:
+    """What a person has to do where the keeper cannot: distribution takes no other bytes for what is there."""
+    return f"remove the object {file_of(Path(), bad.digest)} from the bucket, and it is copied anew ({why})"

@@ -203,14 +203,14 @@ class Keeper:
         self._collect()
 
     def _collect(self) -> None:
-        before = self.volume.room(None).used
+        before = self.volume.room(None, anew=True).used
         self._pace.collected, self._pace.garbage = self.monotonic(), None
         try:
             done = self.writer.collect(LONGEST_COLLECTION, self.ends)
         except NotCollectable as error:
             _log.error("%s", error)
             return
-        after = self.volume.room(None).used
+        after = self.volume.room(None, anew=True).used
         freed = max(0, before - after) if before is not None and after is not None else None
         self.tally.collected(done.seconds, freed or 0, failed=bool(done.problem))
         if done.problem:

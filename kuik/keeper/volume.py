@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kuik.keeper.kept import Place
 from registry.attached import fallback_tag, subject_of, subjects
@@ -14,6 +15,9 @@ from registry.digest import Digest
 from registry.errors import NotFound, RegistryError, Unsupported
 from registry.reference import Reference
 from registry.transport import Transport
+
+if TYPE_CHECKING:
+    from kuik.keeper.bucket import Bucket
 
 BLOBS = Path("docker/registry/v2/blobs")
 """Where distribution keeps blobs in a folder."""
@@ -33,13 +37,22 @@ class Ending(RegistryError):
 
 
 class Volume:
-    """The registry at `host` (`name:port`), its writer; `folder` is where its storage is mounted, None for S3.
+    """The registry at `host` (`name:port`), its writer; `folder` is where its storage is mounted, None for S3, where it
+    is in a `bucket`.
 
     `ends` is asked before each request whether this process ends: then Ending is raised.
     """
 
-    def __init__(self, transport: Transport, host: str, credentials: Credentials | None, folder: Path | None) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        host: str,
+        credentials: Credentials | None,
+        folder: Path | None,
+        bucket: "Bucket | None" = None,
+    ) -> None:
         self.host = host
+        self.bucket = bucket
         self.folder = folder
         self._transport = transport
         self._credentials = credentials
@@ -93,10 +106,13 @@ class Volume:
         if self.ends():
             raise Ending(f"{self.host}: left for the next keeper, as this one is told to end")
 
-    def room(self, configured: int | None) -> Room:
-        """How full the volume is; `configured` is how much it may hold, where somebody says so."""
+    def room(self, configured: int | None, *, anew: bool = False) -> Room:
+        """How full the volume is; `configured` is how much it may hold, where somebody says so. A bucket is counted
+        seldom, unless `anew`."""
         if self.folder is None:
-            return Room(capacity=configured)
+            used = self.bucket.used(self.ends, anew=anew) if self.bucket else None
+            free = None if used is None or configured is None else max(0, configured - used)
+            return Room(used, configured, free)
         try:
             system = os.statvfs(self.folder)
         except OSError:

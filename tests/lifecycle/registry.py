@@ -67,7 +67,7 @@ class ModelVolume:
         self._answer()
         return self.tags_there.pop(place, None) is not None
 
-    def room(self, _configured: int | None) -> Room:
+    def room(self, _configured: int | None, *, anew: bool = False) -> Room:
         used = CAPACITY - GIB if self.full else len(self.whole) * GIB
         return Room(used, CAPACITY, CAPACITY - used)
 

@@ -95,7 +95,7 @@ class FakeVolume:
         self.there.discard(place)
         return True
 
-    def room(self, _configured: int | None) -> Room:
+    def room(self, _configured: int | None, *, anew: bool = False) -> Room:
         return Room(1000, 2000, 1000)
 
 
