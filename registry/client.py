@@ -157,11 +157,23 @@ class Client:
         """Send a blob's bytes from `start` on; the registry checks the digest of the whole."""
         push.finish(self.transport, upload, descriptor, pieces, start)
 
-    def mount_blob(self, reference: Reference, digest: Digest, source: str) -> bool:
-        """Make a blob of repository `source` of the same registry appear in this one; False when it was not done."""
+    def mount_or_begin(self, reference: Reference, digest: Digest, source: str) -> push.Upload | None:
+        """Make a blob of repository `source` of the same registry appear in this one; where that was not done, the
+        upload session that the registry opened instead."""
         return self._access.attempt(
-            reference, lambda credentials: push.mount(self.transport, reference, digest, source, credentials)
+            reference, lambda credentials: push.mount_or_begin(self.transport, reference, digest, source, credentials)
         )
+
+    def mount_blob(self, reference: Reference, digest: Digest, source: str) -> bool:
+        """The same; False, and no session left, when it was not done."""
+        upload = self.mount_or_begin(reference, digest, source)
+        if upload:
+            self.cancel_upload(upload)
+        return upload is None
+
+    def cancel_upload(self, upload: push.Upload) -> None:
+        """Close an upload session; raises nothing, as the registry drops by itself what is left of it, only later."""
+        push.cancel(self.transport, upload)
 
     def push_manifest(self, reference: Reference, manifest: Manifest) -> None:
         """Put the manifest's exact bytes under the reference's tag, or under its digest."""

@@ -64,26 +64,28 @@ def finish(
         _compare(response, upload.host, descriptor.digest)
 
 
-def mount(
+def mount_or_begin(
     transport: Transport, reference: Reference, digest: Digest, source: str, credentials: Credentials | None
-) -> bool:
-    """Mount a blob of repository `source`; a registry that will not opens a session instead, which is cancelled."""
-    scope = f"{_scope(reference)} repository:{source}:pull"
+) -> Upload | None:
+    """Mount a blob of repository `source`; a registry that does not opens a session for it instead, which is given."""
     with transport.send(
         "POST",
         reference.host,
         f"/v2/{reference.repository}/blobs/uploads/",
         params={"mount": str(digest), "from": source},
         credentials=credentials,
-        scope=scope,
+        scope=f"{_scope(reference)} repository:{source}:pull",
     ) as response:
         raise_for(response, f"mount of blob {digest} into {reference.name}")
-        if response.status == 201:
-            return True
-        upload = _upload(response, reference, credentials)
-    with contextlib.suppress(RegistryError):  # the registry drops a forgotten session by itself, only later
-        transport.send("DELETE", upload.host, upload.target, credentials=upload.credentials, scope=scope).discard()
-    return False
+        return None if response.status == 201 else _upload(response, reference, credentials)
+
+
+def cancel(transport: Transport, upload: Upload) -> None:
+    """Close a session; where that fails the registry drops it by itself, only later."""
+    with contextlib.suppress(RegistryError):
+        transport.send(
+            "DELETE", upload.host, upload.target, credentials=upload.credentials, scope=upload.scope
+        ).discard()
 
 
 def manifest(transport: Transport, reference: Reference, content: Manifest, credentials: Credentials | None) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from registry.attached import fallback_tag
 from registry.blobstream import BlobStream
 from registry.client import Client
+from registry.commons import Commons
 from registry.contents import Contents
 from registry.copy import Fetch
 from registry.digest import Digest
@@ -86,7 +87,7 @@ class RegistryTarget:
     def __init__(self, client: Client, host: str, *, private: bool = False) -> None:
         self.host = host
         self._client = client
-        self._uploads = Uploads(client)
+        self._uploads = Uploads(client, Commons(client, gives=not private))
         self._private = private
 
     def copying(self) -> AbstractContextManager[None]:
@@ -111,7 +112,7 @@ class RegistryTarget:
             return b"".join(verified(stream, blob.digest, blob.size))
 
     def put_blob(self, reference: Reference, blob: Descriptor, fetch: Fetch) -> None:
-        """Goes on with what was interrupted while this target lives, where the registry has kept it."""
+        """Mounts what other images have there; goes on with what was interrupted while this target lives."""
         self._uploads.put(self._place(reference), blob, fetch)
 
     def put_manifest(self, reference: Reference, manifest: Manifest) -> None:

@@ -4,10 +4,11 @@ A blob is sent in one request, which is fastest. Where that breaks, the registry
 blob in chunks", distribution-spec), and the rest is sent as the last chunk. The registry verifies the whole.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 
 from registry.client import Client
+from registry.commons import Commons
 from registry.copy import Fetch
 from registry.digest import Digest
 from registry.errors import RegistryError, ServerFailure, Unreachable
@@ -25,24 +26,34 @@ class Uploads:
     A registry that does not keep what came of a broken upload, or refuses the rest, gets the whole blob anew.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, commons: Commons) -> None:
         self._client = client
+        self._commons = commons
         self._retries = client.transport.retries
         self._broken: dict[tuple[str, Digest], Upload] = {}
 
     def put(self, place: Reference, blob: Descriptor, fetch: Fetch) -> None:
         """Send the blob unless it is there; raises what the source says, and the registry after its last break."""
         breaks = mark = 0
+        opens: Callable[[Reference, Descriptor], Upload | None] = self._commons.begin
         while self._client.has_blob(place, blob.digest) != blob.size:
             upload, start = self._kept(place, blob)
+            upload = upload or opens(place, blob)
+            if upload is None:  # it was mounted: to be looked at, and sent where it is not what it should be
+                opens = self._begin
+                continue
             breaks, mark = (breaks if start - mark < _PROGRESS else 0), start
             broken = self._send(place, blob, upload, start, fetch)
             if broken is None:
+                self._commons.add(place, blob)
                 return
             breaks += 2 if isinstance(broken, TimedOut) else 1
             if breaks > self._retries.breaks:
                 raise broken
             self._retries.sleep(self._retries.pause(breaks))
+
+    def _begin(self, place: Reference, _blob: Descriptor) -> Upload:
+        return self._client.begin_upload(place)
 
     def _kept(self, place: Reference, blob: Descriptor) -> tuple[Upload | None, int]:
         """A broken upload that can go on, and from which byte."""
@@ -62,25 +73,29 @@ class Uploads:
         return upload, start
 
     def _send(
-        self, place: Reference, blob: Descriptor, upload: Upload | None, start: int, fetch: Fetch
+        self, place: Reference, blob: Descriptor, upload: Upload, start: int, fetch: Fetch
     ) -> RegistryError | None:
         """Send what is missing; gives the error after which another attempt is worth it."""
         key = place.name, blob.digest
-        with nullcontext(()) if upload and start == blob.size else fetch(start) as pieces:
-            body = _Heard(pieces)
-            upload = upload or self._client.begin_upload(place)
-            try:
-                self._client.finish_upload(upload, blob, body, start)
-            except RegistryError as error:
-                if body.failed or (isinstance(error, Unreachable) and not isinstance(error, ServerFailure)):
-                    self._broken[key] = upload
-                else:
-                    self._broken.pop(key, None)
-                if body.failed or (key not in self._broken and not start):
-                    raise
-                return error
-            self._broken.pop(key, None)
-            return None
+        try:
+            with nullcontext(()) if 0 < start == blob.size else fetch(start) as pieces:
+                body = _Heard(pieces)
+                try:
+                    self._client.finish_upload(upload, blob, body, start)
+                except RegistryError as error:
+                    if body.failed or (isinstance(error, Unreachable) and not isinstance(error, ServerFailure)):
+                        self._broken[key] = upload
+                    else:
+                        self._broken.pop(key, None)
+                    if body.failed or (key not in self._broken and not start):
+                        raise
+                    return error
+        except RegistryError:
+            if key not in self._broken:
+                self._client.cancel_upload(upload)
+            raise
+        self._broken.pop(key, None)
+        return None
 
 
 class _Heard:

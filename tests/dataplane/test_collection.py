@@ -18,16 +18,21 @@ from kuik.keeper import distribution
 from kuik.keeper.distribution import USER, Filesystem
 from kuik.keeper.volume import size_of
 from kuik.keeper.writer import Collected, Writer
+from registry import commons
 from registry.attached import fallback_tag
 from registry.client import Client
+from registry.copy import copy
 from registry.credentials import Credentials
 from registry.digest import Digest
 from registry.errors import NotFound, RegistryError
 from registry.manifest import Descriptor, Manifest, parse_manifest
 from registry.reference import Reference
+from registry.targets import RegistryTarget
 from registry.transport import Transport, host_settings
 from tests.dataplane.rig.distribution import READERS_TOKEN, WRITERS_TOKEN, Distribution, reader, writer
+from tests.registry.memory_source import MemorySource
 from tests.rig.built import program
+from tests.rig.images import image
 from tests.rig.processes import listening, wait_until
 
 REPOSITORY = "docker.io/library/app"
@@ -161,6 +166,23 @@ def test_all_that_a_tag_keeps_can_be_pulled_after_a_collection(store: Store) -> 
     assert store.gives(shared), "another index still names it"
     again = store.image("loose", "loose")
     assert store.gives(again, "loose"), "what went can come again at once"
+
+
+def test_layers_that_images_share_are_still_known_after_a_collection(store: Store) -> None:
+    client, target = store.client(write=True), RegistryTarget(store.client(write=True), store.registry.host)
+    shared = Reference(store.registry.host, commons.REPOSITORY, "x")
+    layers = {}
+    for name in ("docker.io/library/loose:1", "quay.io/team/kept:1"):
+        source, built = MemorySource(), image(name, layer_size=2 * commons.WORTH)
+        copy(source.add(built, name), source, target)
+        layers[name] = {digest for digest, blob in built.blobs.items() if len(blob) >= commons.WORTH}
+        assert layers[name]
+        assert all(client.has_blob(shared, one) for one in layers[name])
+    client.delete(Reference(store.registry.host, "docker.io/library/loose", "1"))
+    assert store.collect().problem == ""
+    store.ready()
+    there = {name: [client.has_blob(shared, one) is not None for one in found] for name, found in layers.items()}
+    assert there == {"docker.io/library/loose:1": [False, False], "quay.io/team/kept:1": [True, True]}
 
 
 def test_a_volume_on_which_nothing_was_stored_yet_is_no_failure(store: Store) -> None:

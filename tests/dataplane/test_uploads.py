@@ -11,6 +11,7 @@ import pytest
 
 from kuik.keeper.distribution import USER
 from registry.client import Client
+from registry.commons import Commons
 from registry.credentials import Credentials
 from registry.digest import Digest
 from registry.errors import Corrupt, Unreachable
@@ -79,7 +80,7 @@ def uploads(port: int, sleep: Callable[[float], None], breaks: int = 5) -> tuple
     known = (Credentials(USER, WRITERS_TOKEN),)
     transport = Transport(host_settings([host]), retries=Retries(breaks=breaks, sleep=sleep))
     client = Client(transport, lambda _reference: known)
-    return Uploads(client), client, Reference.parse(f"{host}/docker.io/library/app:1")
+    return Uploads(client, Commons(client, gives=True)), client, Reference.parse(f"{host}/docker.io/library/app:1")
 
 
 @pytest.mark.parametrize(("storage", "lost"), [("folder", IN_FLIGHT), ("s3", IN_FLIGHT + PART)], ids=["folder", "s3"])
