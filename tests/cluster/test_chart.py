@@ -114,6 +114,18 @@ def test_it_has_all_that_the_manifests_have() -> None:
             assert who in found or one["kind"] == "Namespace", f"{name} has {who}"
 
 
+def test_the_manifests_hooks_are_those_of_the_chart() -> None:
+    """Arguments, environment, probes, security contexts, volumes, placement, Services, budget: all but who made it."""
+    image = {"image": {"repository": "kube-image-keeper", "tag": "dev"}}
+    written = list(yaml.safe_load_all((MANIFESTS / "hooks.yaml").read_text()))
+    made = rendered("--show-only", "templates/hooks.yaml", values=image)
+    assert {_who(one): one["spec"] for one in written} == {_who(one): one["spec"] for one in made}
+
+
+def _who(obj: Object) -> tuple[str, str, str]:
+    return obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"]
+
+
 def test_its_pods_are_made_where_namespaces_of_that_kind_are_privileged(release: ControlPlane) -> None:
     """Quota, service accounts and priority classes let them in. No DaemonSet controller is here to make its pods."""
 
