@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from kuik.doctor import admission, controllers, nodes
+from kuik.doctor import admission, controllers, nodes, own_image
 from kuik.doctor import runtimes as runtime
 from kuik.doctor.cluster import Cluster
 from kuik.doctor.finding import Finding
@@ -10,6 +10,7 @@ from kuik.doctor.finding import Finding
 CHECKS = (
     controllers.metacontroller,
     controllers.kinds,
+    own_image.own_image,
     admission.names,
     admission.host_network,
     nodes.proxies,

@@ -1,6 +1,7 @@
 """The Helm chart on a real API server: everything it renders is taken, and an upgrade keeps what is there."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from tests.rig.processes import wait_until
 
 MANIFESTS = Path(__file__).parents[2] / "metacontroller"
 EVERYTHING: dict[str, Any] = {
-    "image": {"repository": "registry.example/kuik", "pullSecrets": ["pull"]},
+    "image": {"registry": "registry.example:5000/mirror", "repository": "team/kuik", "pullSecrets": ["pull"]},
     "labels": {"team": "platform"},
     "podAnnotations": {"note": "this"},
     "namespace": {"create": True},
@@ -124,6 +125,16 @@ def test_the_manifests_hooks_are_those_of_the_chart() -> None:
 
 def _who(obj: Object) -> tuple[str, str, str]:
     return obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"]
+
+
+def test_all_containers_have_the_image_that_is_named() -> None:
+    image = {"registry": "registry.example:5000/mirror", "repository": "team/kuik", "tag": "1"}
+    text = yaml.safe_dump_all(rendered(values={"image": image, "imageCache": {"spec": {"delivery": "Mirror"}}}))
+    named = set(re.findall(r"^ *(?:- )?image: (.*)$", text, re.MULTILINE))
+    assert named == {"registry.example:5000/mirror/team/kuik:1"}
+    digest = f"sha256:{'0' * 64}"
+    text = yaml.safe_dump_all(rendered(values={"image": {"registry": "r.example", "digest": digest}}))
+    assert set(re.findall(r"^ *(?:- )?image: (.*)$", text, re.MULTILINE)) == {f"r.example/kube-image-keeper@{digest}"}
 
 
 def test_its_pods_are_made_where_namespaces_of_that_kind_are_privileged(release: ControlPlane) -> None:

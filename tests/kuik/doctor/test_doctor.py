@@ -9,7 +9,7 @@ import pytest
 
 from hooks.certificate import plan
 from kube.types import Object, format_time
-from kuik.doctor import admission, controllers, nodes, runtimes
+from kuik.doctor import admission, controllers, nodes, own_image, runtimes
 from kuik.doctor.cluster import Cluster, Tries, Try, Unseen
 from kuik.doctor.finding import Finding, Level
 
@@ -50,6 +50,36 @@ def pod(name: str, where: str, *, ready: bool = True, **status: Any) -> Object:
     conditions = [{"type": kind, "status": str(ready)} for kind in ("Ready", "ContainersReady")]
     spec = {"nodeName": where, "containers": [{"name": "c", "image": "localhost:7439/docker.io/library/nginx:1"}]}
     return {"metadata": {"name": name}, "spec": spec, "status": {"conditions": conditions, **status}}
+
+
+def own(name: str, where: str, reason: str = "", kind: str = "containerStatuses") -> Object:
+    waiting: dict[str, Any] = (
+        {"waiting": {"reason": reason, "message": 'failed to pull "kuik:1": not found'}} if reason else {}
+    )
+    status: dict[str, Any] = {kind: [{"name": "c", "image": "kuik:1", "state": waiting}]}
+    made = pod(name, where, **status)
+    meta = {"name": name, "namespace": "kuik-system", "labels": {"app.kubernetes.io/name": "kube-image-keeper"}}
+    return {**made, "metadata": meta}
+
+
+def test_own_pods_that_wait_for_their_image_are_told_in_kubelets_words() -> None:
+    """Also those of the Job before an installation, when nothing else of kuik is there."""
+    pods = [
+        own("kuik-crds-x", "a", "ImagePullBackOff"),
+        own("kuik-proxy-y", "b", "ErrImagePull", "initContainerStatuses"),
+    ]
+    pods += [own("kuik-hooks-z", "a"), own("kuik-shield-0", "a", "ContainerCreating")]
+    other = {**pods[0], "metadata": {**pods[0]["metadata"], "namespace": "elsewhere"}}
+    found = one(own_image.own_image(cluster(pods=[*pods, other])))
+    assert found.level is Level.FAIL
+    assert found.what == (
+        "2 of kuik's 4 pods wait for their image kuik:1 (on a, b): "
+        'ImagePullBackOff: failed to pull "kuik:1": not found'
+    )
+    assert "image.registry" in found.do
+    assert one(own_image.own_image(cluster(pods=pods[2:]))).level is Level.OK
+    assert list(own_image.own_image(cluster(pods=[]))) == []
+    assert one(own_image.own_image(cluster(pods=Unseen("no")))).level is Level.UNKNOWN
 
 
 def test_a_policy_engine_that_refuses_the_proxys_names_is_told_with_its_own_words() -> None:
