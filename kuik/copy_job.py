@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +19,8 @@ from urllib.parse import urlsplit
 import click
 
 from kuik import __version__
-from kuik.copy_volumes import Everywhere, Waits, copy_to_volumes, holding
+from kuik.copy_volumes import Everywhere, copy_to_volumes, holding
+from kuik.copy_waits import SOURCE_PATIENCE, Life, Waits, is_away, while_away
 from kuik.through_shield import ThroughShield
 from registry.client import Client
 from registry.copy import Copied, CopyOptions, Progress, Source, Stopped, Target, copy
@@ -163,12 +165,12 @@ def run(order: Order, stop: threading.Event) -> dict[str, Any]:
         return {"reason": "Failed", "message": "the Job names no --target"}
     client = _client(order)
     options = CopyOptions(platforms=order.platforms, stop=stop)
+    waits = Waits(source=SOURCE_PATIENCE if order.sources else 0, pause=stop.wait)
     try:
-        source, private = (_adopted(order, client) if order.adopt else None) or _source(order, client)
+        found = _adopted(order, client) if order.adopt else None
+        source, private = found or while_away(partial(_source, order, client), waits, Life(waits.clock))
         volumes = [RegistryTarget(client, _host(target), private=private) for target in order.targets]
-        done = copy_to_volumes(
-            order.image, source, volumes, options, LogLines(), Waits(pause=stop.wait), referrers=order.referrers
-        )
+        done = copy_to_volumes(order.image, source, volumes, options, LogLines(), waits, referrers=order.referrers)
         for note in done.copied.notes:
             print(note, file=sys.stderr)  # noqa: T201 - the Job's log
     except RegistryError as error:
@@ -206,7 +208,8 @@ def _source(order: Order, client: Client) -> tuple[Source, bool]:
 def opened(order: Order, source: ThroughShield) -> ThroughShield:
     """The source as the image can be read from it: as public where that is possible, else as private.
 
-    Raises what the shield says where it is neither. Other failures are left for the copy itself to meet.
+    Raises what the shield says where it is neither, and Unreachable where no replica answers, as then nobody can tell.
+    Other failures are left for the copy itself to meet.
     """
     if source.private:
         return source
@@ -221,8 +224,9 @@ def opened(order: Order, source: ThroughShield) -> ThroughShield:
         except RegistryError:
             raise error from None
         return private
-    except RegistryError:
-        pass
+    except RegistryError as error:
+        if is_away(error):
+            raise
     return source
 
 

@@ -1,16 +1,15 @@
 """One image to every volume of the registry: each byte leaves the source once, and a volume that fails is named.
 
 The first volume is filled from the source and each of the others from one that has the image by then. A writer that is
-away, as while garbage is collected, is waited for.
+away, as while garbage is collected, is waited for, and so is a shield that restarts (`kuik.copy_waits`).
 """
 
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
+from kuik.copy_waits import FIRST_PAUSE, LONGEST_PAUSE, Life, Waits, while_away
 from registry.attaching import copy_attached
 from registry.contents import contents
 from registry.copy import Copied, CopyOptions, Progress, Source, copy
@@ -20,22 +19,6 @@ from registry.manifest import Manifest, Platform
 from registry.reference import Reference
 from registry.referrers import Refers
 from registry.targets import RegistryTarget
-
-PATIENCE = 300.0
-"""Seconds that writers are waited for where no volume has the image."""
-SHORT_PATIENCE = 20.0
-"""Seconds where one has: that volume's keeper fills the others."""
-_LONGEST_PAUSE = 15.0
-
-
-@dataclass(frozen=True)
-class Waits:
-    """How long writers are waited for, in seconds; `pause` sleeps, and is true once the copy is told to stop."""
-
-    none: float = PATIENCE
-    some: float = SHORT_PATIENCE
-    pause: Callable[[float], bool] = field(default=threading.Event().wait)
-    clock: Callable[[], float] = time.monotonic
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +35,7 @@ def copy_to_volumes(  # noqa: PLR0913 - a copy has this many parts; all but five
     volumes: Sequence[RegistryTarget],
     options: CopyOptions,
     progress: Progress,
-    waits: Waits = Waits(),
+    waits: Waits = Waits(),  # noqa: B008 - a frozen value
     *,
     referrers: bool = False,
 ) -> Everywhere:
@@ -60,15 +43,16 @@ def copy_to_volumes(  # noqa: PLR0913 - a copy has this many parts; all but five
 
     With `referrers`, signatures and whatever else refers to it is kept beside it.
     """
-    run = _Run(reference, source, options, progress, referrers=referrers)
+    life = Life(waits.clock)
+    run = _Run(reference, source, options, progress, life, referrers=referrers)
     for volume in volumes:
-        run.fill(volume)
-    pause, since = 1.0, waits.clock()
+        while_away(partial(run.fill, volume), waits, life)
+    pause, since = FIRST_PAUSE, waits.clock()
     while late := [volume for volume in volumes if isinstance(run.failures.get(volume.host), Unreachable)]:
         left = (waits.some if run.whole else waits.none) - (waits.clock() - since)
         if left <= 0 or waits.pause(min(pause, left)):
             break
-        pause = min(2 * pause, _LONGEST_PAUSE)
+        pause = min(2 * pause, LONGEST_PAUSE)
         for volume in late:
             run.fill(volume)
     if run.copied is None:
@@ -93,8 +77,16 @@ class _Run:
     """What is known while the volumes are filled."""
 
     def __init__(
-        self, reference: Reference, source: Source, options: CopyOptions, progress: Progress, *, referrers: bool
+        self,
+        reference: Reference,
+        source: Source,
+        options: CopyOptions,
+        progress: Progress,
+        life: Life,
+        *,
+        referrers: bool,
     ) -> None:
+        self._life = life
         self._referrers = referrers
         self.whole: list[RegistryTarget] = []
         self.failures: dict[str, RegistryError] = {}
@@ -107,7 +99,7 @@ class _Run:
     def fill(self, volume: RegistryTarget) -> None:
         """Copy to one volume; raises what the source says where no volume has the image."""
         for place in (*(one.stored for one in self.whole if one is not volume), self._source):
-            reader = _Watched(place)
+            reader = _Watched(place, self._life)
             try:
                 copied = copy(self._reference, reader, volume, self._options, self._progress)
                 if self._referrers:
@@ -127,9 +119,10 @@ class _Run:
 
 
 class _Watched:
-    """A source that remembers what failed at it: other errors of a copy are the target's."""
+    """A source that remembers what failed at it, as other errors of a copy are the target's, and when it was heard."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, life: Life) -> None:
+        self._life = life
         self._failures: list[RegistryError] = []
         self._source = source
 
@@ -139,7 +132,9 @@ class _Watched:
 
     def manifest(self, reference: Reference) -> Manifest:
         with self._watch():
-            return self._source.manifest(reference)
+            found = self._source.manifest(reference)
+            self._life.heard()
+            return found
 
     def referrers(self, reference: Reference) -> bytes:
         with self._watch():
@@ -162,6 +157,7 @@ class _Watched:
                 piece = next(iterator, None)
             if piece is None:
                 return
+            self._life.heard()
             yield piece
 
     @contextmanager

@@ -12,7 +12,8 @@ import pytest
 
 from hooks.attempts import Attempt
 from hooks.attempts import Copied as Taken
-from kuik.copy_job import Order, failed, read_order, succeeded
+from kuik.copy_job import Order, failed, opened, read_order, succeeded
+from kuik.through_shield import ThroughShield
 from registry.attached import cosign_tags, fallback_tag
 from registry.client import Client
 from registry.copy import Copied
@@ -25,6 +26,7 @@ from tests.rig import skopeo
 from tests.rig.components import TOKEN, Component, proxy, shield
 from tests.rig.images import BuiltImage, image, index, multi_platform
 from tests.rig.kuik import proxied
+from tests.rig.processes import free_port, stop, wait_until
 from tests.rig.upstream import Upstream
 
 
@@ -32,6 +34,12 @@ def run(*words: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "kuik.copy_job", *words]
     environment = {**os.environ, "KUIK_TOKEN": TOKEN}
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+
+
+def begin(*words: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "kuik.copy_job", *words]
+    environment = {**os.environ, "KUIK_TOKEN": TOKEN}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
 
 
 @pytest.fixture
@@ -113,6 +121,30 @@ def test_what_refers_to_an_image_or_its_platforms_is_kept_when_asked_for(
     for one in (fallback, by_tag, by_cosign):
         assert client.manifest(place.with_digest(one.digest)).raw == one.raw
         assert all(client.has_blob(place, digest) == len(blob) for digest, blob in one.blobs.items())
+
+
+def test_a_job_waits_for_a_shield_that_restarts(upstream: Upstream, registry: Upstream, tmp_path: Path) -> None:
+    """The Job begins while no shield is there, and its shield is killed in the middle of a layer."""
+    built = image("restarts", layers=1, layer_size=24 << 20)
+    name = upstream.push(built, "a/large", "1")
+    a_shield = shield(tmp_path / "shield", "--plain-http", upstream.host)
+    job = begin("--image", name, "--source", a_shield.url, "--target", f"http://{registry.host}")
+    try:
+        a_shield.start()
+        wait_until(lambda: any(registry.folder.glob("data/**/_uploads/*/data")), "the layer is on its way", 30)
+        a_shield.kill()
+        a_shield.start()
+        said, _ = job.communicate(timeout=60)
+    finally:
+        stop(job)
+        a_shield.stop()
+    assert json.loads(said)["digest"] == str(built.digest)
+
+
+def test_nobody_knows_whether_an_image_is_private_while_no_shield_answers() -> None:
+    client = Client(Transport(lambda _host: HostSettings(plain_http=True)))
+    with pytest.raises(Unreachable):
+        opened(Order(Reference.parse("a/b")), ThroughShield(client, (f"127.0.0.1:{free_port()}",)))
 
 
 def test_what_fails_is_a_reason_and_an_exit_status(upstream: Upstream, a_shield: Component) -> None:

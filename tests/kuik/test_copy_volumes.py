@@ -16,10 +16,13 @@ from pathlib import Path
 import pytest
 
 from kuik.copy_job import LogLines
-from kuik.copy_volumes import Waits, copy_to_volumes, holding
+from kuik.copy_volumes import copy_to_volumes, holding
+from kuik.copy_waits import Waits
 from registry.client import Client
 from registry.copy import CopyOptions, Stopped
-from registry.errors import NotFound, Unreachable
+from registry.digest import Digest
+from registry.errors import NotFound, RegistryError, ServerFailure, Unreachable
+from registry.manifest import Manifest
 from registry.reference import Reference
 from registry.targets import RegistryTarget
 from registry.transport import HostSettings, Transport
@@ -101,6 +104,77 @@ def test_a_source_that_fails_is_the_result_at_once(registries: tuple[Upstream, U
     source.manifests.clear()
     with pytest.raises(NotFound):
         copy_to_volumes(reference, source, targets(client, registries[0].host), CopyOptions(), LogLines())
+
+
+class Restarting(MemorySource):
+    """A source that is away now and then; `awake` is what ends it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away: RegistryError | None = None
+
+    def manifest(self, reference: Reference) -> Manifest:
+        if self.away:
+            raise self.away
+        return super().manifest(reference)
+
+    def sleep(self, digest: Digest, position: int) -> None:
+        """Break in the middle of a blob, and be away from then on."""
+        if position:
+            self.on_piece = lambda _digest, _position: None
+            self.away = Unreachable("the shield restarts")
+            raise self.away
+
+
+def test_a_shield_that_restarts_is_waited_for_and_what_came_stays(
+    registries: tuple[Upstream, Upstream], client: Client
+) -> None:
+    source, built = Restarting(), multi_platform("volumes")
+    reference = source.add(built, NAME)
+    source.on_piece = source.sleep
+    paused: list[float] = []
+
+    def pause(seconds: float) -> bool:
+        paused.append(seconds)
+        if len(paused) == 3:
+            source.away = None
+        return False
+
+    waits = Waits(none=0, some=0, source=60, pause=pause)
+    done = copy_to_volumes(
+        reference, source, targets(client, registries[0].host), CopyOptions(parallel=1), LogLines(), waits
+    )
+    assert (done.copied.digest, done.failures, paused) == (built.digest, {}, [1.0, 2.0, 4.0])
+    assert len(source.blob_requests) == len(built.blobs) + 1, "the blob that broke was asked for once more"
+
+
+@pytest.mark.parametrize(
+    ("patience", "error", "pauses"),
+    [
+        (0, Unreachable("nobody is there"), 0),
+        (60, Unreachable("nobody is there"), 7),
+        (60, ServerFailure("the shield says that the registry does not answer"), 0),
+        (60, NotFound("no such image"), 0),
+    ],
+    ids=["untold", "too-long", "answered", "not-found"],
+)
+def test_a_source_is_waited_for_only_while_it_may_come_back(
+    client: Client, patience: float, error: RegistryError, pauses: int
+) -> None:
+    source = Restarting()
+    reference = source.add(multi_platform("volumes"), NAME)
+    source.away = error
+    now, paused = [0.0], list[float]()
+
+    def pause(seconds: float) -> bool:
+        paused.append(seconds)
+        now[0] += seconds
+        return False
+
+    waits = Waits(none=0, some=0, source=patience, pause=pause, clock=lambda: now[0])
+    with pytest.raises(type(error)):
+        copy_to_volumes(reference, source, targets(client, "127.0.0.1:1"), CopyOptions(), LogLines(), waits)
+    assert (len(paused), sum(paused)) == (pauses, patience if pauses else 0)
 
 
 def test_no_volume_that_answers_is_a_failure(client: Client) -> None:
