@@ -98,12 +98,7 @@ class OwnSecrets:
         return self._unless_raced("PUT", CERTIFICATE, {**found, "data": _encoded(wanted)})
 
     def _get(self, name: str) -> Mapping[str, Any] | None:
-        try:
-            return self._api.get(KINDS["Secret"].path(name, self._namespace))
-        except KubernetesError as error:
-            if error.status != 404:
-                raise
-            return None
+        return self._api.find(KINDS["Secret"].path(name, self._namespace))
 
     def _create(self, name: str, data: Data) -> Mapping[str, Any] | None:
         kind = "kubernetes.io/tls" if name == CERTIFICATE else "Opaque"

@@ -63,6 +63,15 @@ class Api:
         """The object or list at a path; raises KubernetesError (status 404 where there is none)."""
         return self.request("GET", f"{path}?{urlencode(query)}" if query else path)
 
+    def find(self, path: str) -> dict[str, Any] | None:
+        """The object or list at a path, None where there is none or its kind is not known; raises KubernetesError."""
+        try:
+            return self.get(path)
+        except KubernetesError as error:
+            if error.status == 404:
+                return None
+            raise
+
     def items(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[Object]:
         """Every object of a list, page by page, as the API server keeps them: without kind and apiVersion."""
         asked = {"limit": str(_MAX_PAGE), **(query or {})}

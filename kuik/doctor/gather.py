@@ -54,8 +54,8 @@ def gather(api: Api, namespace: str, tried_in: str = NAMESPACE_OF_TRIES) -> Clus
         namespace=namespace,
         tries=_tries(api, namespace, tried_in, cached_image),
         kinds=seen(lambda: frozenset(str(metadata(one)["name"]) for one in api.items(_CRDS))),
-        image_cache=seen(lambda: _maybe(api, KINDS["ImageCache"].path("default"))),
-        webhook=seen(lambda: _maybe(api, KINDS["MutatingWebhookConfiguration"].path(NAME))),
+        image_cache=seen(lambda: api.find(KINDS["ImageCache"].path("default"))),
+        webhook=seen(lambda: api.find(KINDS["MutatingWebhookConfiguration"].path(NAME))),
         nodes=seen(lambda: tuple(api.items("api/v1/nodes"))),
         proxies=_selected(api, KINDS["Pod"].collection(namespace)),
         daemon_sets=_selected(api, KINDS["DaemonSet"].collection(namespace)),
@@ -76,15 +76,6 @@ def seen(read: Callable[[], T]) -> T | Unseen:
 
 def _selected(api: Api, path: str) -> "tuple[Object, ...] | Unseen":
     return seen(lambda: tuple(api.items(path, {"labelSelector": PROXIES})))
-
-
-def _maybe(api: Api, path: str) -> Object | None:
-    try:
-        return api.get(path)
-    except KubernetesError as error:
-        if error.status == 404:
-            return None
-        raise
 
 
 def _tries(api: Api, namespace: str, tried_in: str, cached_image: "str | Unseen | None") -> Tries:

@@ -6,7 +6,7 @@ from typing import Any
 
 from hooks.facts import Known, Unknown
 from hooks.last_look import look
-from kube.client import Api, KubernetesError
+from kube.client import Api
 from kube.events import NORMAL, WARNING, Involved, Recorder, Said
 from kube.paths import KINDS
 from kube.types import API_VERSION, CACHED_IMAGE, IMAGE_CACHE, Object, metadata
@@ -65,12 +65,9 @@ class Cluster:
 
     def listed(self) -> Listed | None:
         """All of it read anew; None without an ImageCache, when nothing is to be concluded. Raises KubernetesError."""
-        try:
-            cache = self._api.get(KINDS["ImageCache"].path(NAME))
-        except KubernetesError as error:
-            if error.status == 404:
-                return None
-            raise
+        cache = self._api.find(KINDS["ImageCache"].path(NAME))
+        if cache is None:
+            return None
         return Listed(cache, tuple(self._api.items(KINDS["CachedImage"].collection())))
 
     def in_use(self) -> Known[frozenset[str]] | Unknown:

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from hooks.directory import PROXIES
@@ -99,12 +99,7 @@ def outcomes(found: Rescue, result: str, message: str = "") -> list[Outcome]:
 
 def _key(api: Api, namespace: str) -> bytes:
     """The key of capabilities; empty where there is none yet, so that private images stay as they are."""
-    try:
-        secret: Mapping[str, object] = api.get(KINDS["Secret"].path(CAPABILITY, namespace))
-    except KubernetesError as error:
-        if error.status != 404:
-            raise
-        return b""
+    secret = api.find(KINDS["Secret"].path(CAPABILITY, namespace)) or {}
     try:
         return base64.b64decode(str(part(secret, "data").get("current", "")), validate=True).strip()
     except (binascii.Error, ValueError):

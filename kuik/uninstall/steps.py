@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hooks.webhook import NAME, OFF
 from kube.client import Api, KubernetesError
 from kube.paths import KINDS
-from kube.types import Object, part
+from kube.types import part
 from kuik.rescue.decision import World
 from kuik.revert.decision import Holder
 from kuik.revert.perform import Pace, Result, evict, holders, put_back
@@ -55,12 +55,12 @@ def leave(api: Api, how: Leaving, world: World) -> Sequence[Holder]:
 
 def turn_off(api: Api, how: Leaving) -> None:
     """No new pod is rewritten from here on, whether Metacontroller and the hooks run or not."""
-    cache = _found(api, _CACHE)
+    cache = api.find(_CACHE)
     if cache is not None and part(cache, "spec").get("mode") != OFF:
         api.patch(_CACHE, {"spec": {"mode": OFF}})
         how.say("the ImageCache's mode is Off now")
     end = time.monotonic() + (_ITSELF if cache is not None else 0.0)
-    while _found(api, _WEBHOOK) is not None:
+    while api.find(_WEBHOOK) is not None:
         if time.monotonic() >= end:
             _delete(api, _WEBHOOK)
             how.say("the webhook is deleted, as nobody else did")
@@ -71,7 +71,7 @@ def turn_off(api: Api, how: Leaving) -> None:
 def forget_inventories(api: Api, how: Leaving) -> None:
     """What is known of each namespace goes, and what would find it out again."""
     _delete(api, _INVENTORY_CONTROLLER)
-    if _found(api, _INVENTORIES.collection()) is not None:
+    if api.find(_INVENTORIES.collection()) is not None:
         api.request("DELETE", _INVENTORIES.collection())
         how.say("the inventories are deleted")
 
@@ -94,15 +94,6 @@ def _report(how: Leaving, results: Iterable[Result]) -> None:
     for one in results:
         why = f": {one.message}" if one.message else ""
         how.say(f"{one.result} {one.namespace}/{one.pod} ({one.workload}){why}")
-
-
-def _found(api: Api, path: str) -> Object | None:
-    try:
-        return api.get(path)
-    except KubernetesError as error:
-        if error.status == 404:
-            return None
-        raise
 
 
 def _delete(api: Api, path: str) -> None:

@@ -23,7 +23,14 @@ class _Server(http.server.BaseHTTPRequestHandler):
         if refused:
             answered = {"kind": "Status", "message": 'jobs.batch "gone" not found', "code": 404}
         raw = json.dumps(answered).encode()
-        self.send_response(404 if refused else 200)
+        self._answer(404 if refused else 200, raw)
+
+    def do_GET(self) -> None:
+        status = int(self.path.rpartition("/")[2])
+        self._answer(status, json.dumps({"kind": "Status", "code": status}).encode())
+
+    def _answer(self, status: int, raw: bytes) -> None:
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(raw)))
         self.end_headers()
@@ -34,19 +41,28 @@ class _Server(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def jobs() -> Iterator[Jobs]:
+def port() -> Iterator[int]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Server)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield jobs_at(server.server_address[1])
+    yield server.server_address[1]
     server.shutdown()
     server.server_close()
 
 
+@pytest.fixture
+def jobs(port: int) -> Jobs:
+    return jobs_at(port)
+
+
 def jobs_at(port: int) -> Jobs:
+    return Jobs(api_at(port))
+
+
+def api_at(port: int) -> Api:
     settings = client.Configuration()
     settings.host = f"http://127.0.0.1:{port}"
     settings.retries = False
-    return Jobs(Api(client.ApiClient(settings)))
+    return Api(client.ApiClient(settings))
 
 
 def test_an_annotation_is_merged_into_the_job(jobs: Jobs) -> None:
@@ -61,6 +77,16 @@ def test_a_refusal_says_what_the_server_said(jobs: Jobs) -> None:
     with pytest.raises(KubernetesError, match="not found") as caught:
         jobs.annotate("kuik-system", "gone", {})
     assert caught.value.status == 404
+
+
+def test_what_may_be_absent_is_found_or_not_and_a_refusal_is_neither(port: int) -> None:
+    api = api_at(port)
+    assert api.find("api/v1/namespaces/200") == {"kind": "Status", "code": 200}
+    assert api.find("api/v1/namespaces/404") is None
+    for status in (403, 500):
+        with pytest.raises(KubernetesError) as caught:
+            api.find(f"api/v1/namespaces/{status}")
+        assert caught.value.status == status
 
 
 def test_no_answer_is_the_same_kind_of_error() -> None:
