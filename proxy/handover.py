@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from gunicorn.workers.gthread import ThreadWorker
+from proxy import clients
 
 log = logging.getLogger("kuik.proxy")
 
@@ -57,7 +57,7 @@ def _listening(bind: str) -> socket.socket:
     return sock
 
 
-class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+class Worker(clients.Worker):
     """gunicorn's worker with threads, which leaves its port in order when it is told to stop."""
 
     def run(self) -> None:

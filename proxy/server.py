@@ -6,6 +6,7 @@ from wsgiref.types import WSGIApplication
 
 from gunicorn.app.base import BaseApplication
 
+from proxy.clients import Worker
 from telemetry.health import Health
 
 THREADS = 96
@@ -22,7 +23,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         self._load = load
         self._settings: dict[str, Any] = {
             "bind": list(binds),
-            "worker_class": "gthread",
+            "worker_class": Worker,
             "workers": 1,
             "threads": THREADS,
             "worker_connections": 1024,
