@@ -13,6 +13,7 @@ from proxy.account import Account, log
 from proxy.conditions import Conditions
 from proxy.errors import MethodRefused, NameUnknown, RangeNotSatisfiable, document, told_status
 from proxy.outlet import splices
+from proxy.paging import rewritten
 from proxy.path import Kind, parse, shown
 from proxy.record import SILENT, Recorder
 from proxy.sources.message import API, Answer, Request
@@ -114,6 +115,10 @@ def _not_modified(answer: Answer, account: Account) -> Response:
 
 def _response(answer: Answer, account: Account) -> Response:
     headers = API | answer.http_headers()
+    if "Link" in headers:
+        headers["Link"] = rewritten(headers["Link"], http.path, http.args.get("ns"))
+        if not headers["Link"]:
+            del headers["Link"]
     if answer.cache:
         headers["Cache-Status"] = answer.cache
 

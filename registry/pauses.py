@@ -11,11 +11,17 @@ from registry.failures import retry_after
 
 UNTOLD = 5.0
 """Seconds for which a registry is left alone that does not say for how long."""
+LONGEST = 300.0
+"""Seconds for which one is left alone at most, though it may say hours: kubelet tries a pod whose image nobody else has
+every five minutes, quotas are raised meanwhile, and one question in five minutes is a burden to nobody."""
 _REMEMBERED = 4096
 
 
 class Pauses:
-    """By registry and credentials, as registries count by who asks; threads share it. `clock` is monotonic."""
+    """By registry and credentials, as registries count by who asks, each for LONGEST seconds at most.
+
+    Threads share it. `clock` is monotonic.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -43,7 +49,7 @@ class Pauses:
     def note(self, host: str, credentials: Credentials | None, seconds: float | None) -> None:
         """It asked for a pause of so many seconds; None when it did not say how many."""
         with self._guard:
-            self._until[host, credentials] = self._clock() + (UNTOLD if seconds is None else seconds)
+            self._until[host, credentials] = self._clock() + (UNTOLD if seconds is None else min(seconds, LONGEST))
             self._until.move_to_end((host, credentials))
             if len(self._until) > _REMEMBERED:
                 self._until.popitem(last=False)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from proxy.paging import next_page
 from proxy.path import Kind, Route
 from proxy.span import ByteRange, Span, content_range
 from proxy.story import Story
@@ -108,7 +109,9 @@ def manifest_answer(request: Request, descriptor: Descriptor, raw: bytes | None)
 def tag_list(request: Request, tags: Iterable[str]) -> Answer:
     """The tags after the query's `last`, at most its `n` of them (distribution-spec, "Listing Tags")."""
     last, count = request.query.get("last", ""), request.query.get("n", "")
-    page = [tag for tag in sorted(tags) if tag > last]
-    page = page[: int(count)] if count.isdecimal() else page
+    rest = [tag for tag in sorted(tags) if tag > last]
+    page = rest[: int(count)] if count.isdecimal() else rest
+    headers = {"Link": next_page(request.query, page[-1])} if page and len(page) < len(rest) else {}
     raw = json.dumps({"name": request.route.repository, "tags": page}).encode()
-    return Answer(NoBody() if request.is_head else BytesBody(raw), len(raw), "application/json")
+    body: Body = NoBody() if request.is_head else BytesBody(raw)
+    return Answer(body, len(raw), "application/json", headers=headers)

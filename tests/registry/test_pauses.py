@@ -6,7 +6,7 @@ import pytest
 
 from registry.credentials import Credentials
 from registry.errors import RateLimited
-from registry.pauses import UNTOLD, Pauses
+from registry.pauses import LONGEST, UNTOLD, Pauses
 from registry.transport import NO_RETRIES, Retries, Transport
 from tests.rig import faulty
 from tests.rig.faulty import Relay
@@ -77,3 +77,17 @@ def test_a_token_server_s_word_counts_for_its_registry(relay: Relay) -> None:
             with pytest.raises(RateLimited):
                 transport.send("GET", relay.host, PATH, scope="repository:a:pull")
         assert (len(relay.requests), len(tokens.requests)) == (1, 1)
+
+
+def test_a_registry_that_asks_for_hours_is_asked_again_after_minutes(relay: Relay) -> None:
+    relay.rule(faulty.error(429, "TOOMANYREQUESTS", headers={"Retry-After": "86400"}), times=1)
+    relay.rule(faulty.answer(200), times=None)
+    clock = Clock()
+    transport = Transport(everything_plain, retries=NO_RETRIES, pauses=Pauses(clock))
+    assert transport.send("GET", relay.host, PATH).status == 429
+    clock.now += LONGEST - 1
+    with pytest.raises(RateLimited) as refused:
+        transport.send("GET", relay.host, PATH)
+    assert refused.value.retry_after == 1
+    clock.now += 1
+    assert transport.send("GET", relay.host, PATH).status == 200
