@@ -4,6 +4,7 @@ An object's path is `api/v1/...` or `apis/<group>/<version>/...`, as `kubectl ge
 """
 
 import json
+import os
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, Self
 from urllib.parse import urlencode
@@ -56,7 +57,9 @@ class Api:
         try:
             config.load_kube_config(path, context, client_configuration=settings)  # type: ignore[no-untyped-call]
         except ConfigException as error:
-            raise KubernetesError(f"no kubeconfig that can be used: {error}") from error
+            named = path or os.environ.get("KUBECONFIG") or "~/.kube/config"
+            said = f"no kubeconfig that can be used ({named}): {error}"
+            raise KubernetesError(f"{said}; name one with --kubeconfig or KUBECONFIG") from error
         return cls(client.ApiClient(settings))
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:

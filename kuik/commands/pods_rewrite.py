@@ -10,7 +10,8 @@ import click
 
 from hooks.facts import Settings
 from hooks.rewrite import Rules, everything_public, plan, rewrite_pod
-from kube.types import Object
+from hooks.shape import misshapen
+from kube.types import Object, metadata
 from kuik.commands.options import plain_http_option
 from kuik.local.documents import ManifestError, documents, written
 from kuik.local.policies import Rulings
@@ -43,6 +44,10 @@ def rewrite(file: str, plain_http: frozenset[str], output: str | None) -> None:
     usual = Rules(Settings(plain_http=plain_http), everything_public)
 
     def rewritten(pod: Object, manifest: Object) -> Object:
+        why = misshapen({"pod": pod}, ("pod", "spec"))
+        if why:
+            click.echo(f"left as it is: {manifest.get('kind')} {metadata(manifest).get('name')}: {why}", err=True)
+            return pod
         namespace, policy = rulings.about(pod, manifest)
         return _rewritten(pod, replace(usual, namespace=namespace, policy=policy))
 

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import click
+import yaml
 
 from kube.types import Key, Object
 from kuik.commands.cluster import cluster, cluster_options
@@ -14,7 +15,7 @@ from kuik.commands.exit_codes import CHANGES, DetailedExitCode
 from kuik.commands.options import inventory_option
 from kuik.commands.seen import cluster_or_file
 from kuik.local.documents import ManifestError
-from kuik.plan.change import becomes, change, over
+from kuik.plan.change import becomes, change, over, strangers
 from kuik.plan.difference import Plan, difference
 from kuik.plan.given import given
 from kuik.plan.inventory import keyed
@@ -35,7 +36,9 @@ Examples:
 @click.option("--cluster", "in_cluster", is_flag=True, help="Read the cluster's objects; so without --inventory.")
 @inventory_option
 @cluster_options
-@click.option("-o", "--output", type=click.Choice(["text", "json", "markdown"]), default="text", show_default=True)
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "json", "yaml", "markdown"]), default="text", show_default=True
+)
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 0 for no change, 1 for an error, 2 for changes.")
 def plan(
     before: str | None,
@@ -69,8 +72,16 @@ def plan(
     with cluster(kubeconfig, context) if inventory_file is None else nullcontext() as api:
         found = cluster_or_file(api, inventory_file)
     made = _plan(found, since, to)
+    if not to and not since:
+        click.echo(f"{after} holds no policy: is it the folder that was meant?", err=True)
+    for name in strangers(found, to):
+        click.echo(
+            f"{name} is of a namespace that the cluster does not have, and has no effect before it does", err=True
+        )
     if output == "json":
         click.echo(json.dumps(made.document(), indent=2))
+    elif output == "yaml":
+        click.echo(yaml.safe_dump(made.document(), sort_keys=False, width=1000), nl=False)
     else:
         click.echo(as_text(made) if output == "text" else as_markdown(made), nl=False)
     sys.exit(CHANGES if detailed_exitcode and made.changes else 0)

@@ -95,6 +95,13 @@ def becomes(cluster: Mapping[Key, Object], policies: Sequence[Object]) -> Change
     return replace(found, passed_over=tuple(sorted(_name(key) for key, one in given.items() if not _is_planned(one))))
 
 
+def strangers(cluster: Mapping[Key, Object], policies: Sequence[Object]) -> list[str]:
+    """What of the policies is for a namespace that is neither in the cluster nor given with them."""
+    given = keyed(policies)
+    names = {key.name for key in (*cluster, *given) if key.kind == NAMESPACE}
+    return sorted(_name(key) for key, one in given.items() if _is_planned(one) and key.namespace not in {"", *names})
+
+
 def _is_planned(obj: Object) -> bool:
     """Whether a plan knows what the object changes."""
     return obj["kind"] in _POLICIES or is_whole(obj)

@@ -149,5 +149,6 @@ def test_what_may_not_be_read_is_said(installed: ControlPlane) -> None:
         installed.api.request("GET", f"{IMAGES}/none")
     done = CliRunner().invoke(main, ["cache", "list", "--kubeconfig", "/no/such/file"])
     assert (done.exit_code, "give --store DIR" in done.output) == (1, True)
+    assert "(/no/such/file)" in done.output
     done = CliRunner().invoke(main, ["cache", "list", "--kubeconfig", str(installed.kubeconfig()), "--context", "x"])
     assert (done.exit_code, "no kubeconfig that can be used" in done.output) == (1, True)

@@ -57,6 +57,13 @@ def test_what_is_left_alone_is_said() -> None:
     assert rewritten(yaml.safe_dump(out)) == [out]
 
 
+def test_what_cannot_be_read_is_said_and_stays_as_it_is() -> None:
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "odd"}, "spec": {"containers": 5}}
+    done = kuik("pods", "rewrite", "-", stdin=yaml.safe_dump(pod))
+    assert (done.returncode, yaml.safe_load(done.stdout)) == (0, pod)
+    assert "left as it is: Pod odd: pod.spec.containers is no list" in done.stderr
+
+
 def test_json_and_lists_stay_what_they_are() -> None:
     item = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "nginx"}]}}
     done = kuik("pods", "rewrite", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "PodList", "items": [item]}))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from kube.schema import defaulted
 from tests.kuik.plan.world import (
@@ -221,3 +222,16 @@ def test_kuik_and_metacontroller_are_left_alone_wherever_they_are(tmp_path: Path
     seen = inventory(tmp_path, *spaces, hooks, other, deployment("kuik-system", "web", "nginx:1"))
     found = plan(seen, folder(tmp_path / "to", a=image_cache(mode="Off")))
     assert [one["workload"] for one in found["workloads"]] == ["kuik-system/Deployment/web"]
+
+
+def test_what_may_be_a_mistake_is_said(seen: Path, tmp_path: Path) -> None:
+    done = kuik("policy", "plan", "--inventory", seen, "--to", folder(tmp_path / "none"))
+    assert (done.exit_code, "holds no policy: is it the folder that was meant?" in done.stderr) == (0, True)
+    away = folder(tmp_path / "to", a=policy("own", ns="nowhere") | {"spec": {"images": ["a:1"]}})
+    done = kuik("policy", "plan", "--inventory", seen, "--to", away, "-o", "yaml")
+    assert "CachePolicy/nowhere/own is of a namespace that the cluster does not have" in done.stderr
+    assert yaml.safe_load(done.stdout)["policies"]["added"] == ["CachePolicy/nowhere/own"]
+    both = folder(
+        tmp_path / "both", a=[policy("own", ns="nowhere") | {"spec": {"images": ["a:1"]}}, namespace("nowhere")]
+    )
+    assert kuik("policy", "plan", "--inventory", seen, "--to", both).stderr == ""
