@@ -2,7 +2,8 @@
 
 from tests.cluster.rig.workloads import deployment
 from tests.e2e.rig.images import runnable
-from tests.e2e.rig.install import NAMESPACE, Installed, image_of, proxied
+from tests.e2e.rig.install import Installed, image_of, proxied
+from tests.e2e.rig.readme import Command, page, parts
 from tests.e2e.rig.workload import Workloads
 from tests.rig.processes import wait_until
 
@@ -23,16 +24,18 @@ def test_an_image_is_removed(kuik: Installed, pods: Workloads) -> None:
 
 
 def test_kuik_is_uninstalled(kuik: Installed, pods: Workloads) -> None:
-    """The way out: mode Off, `kuik pods revert --evict`, then `helm uninstall` leaves nothing in the way."""
+    """The way out as README tells it: mode Off, `kuik pods revert --evict`, `helm uninstall`; nothing is in the way."""
     kuik.cluster.upstreams["docker.io"].push(runnable("stays"), "library/stays", "1")
     pods.create(deployment("default", "stays", "stays:1", terminationGracePeriodSeconds=1))
     kuik.kubectl("rollout", "status", "deployment/stays", "--timeout=45s")
     assert {image_of(one) for one in pods.labelled("app=stays")} == {proxied("stays:1")}
-    kuik.kubectl("patch", "imagecache", "default", "--type=merge", "-p", '{"spec":{"mode":"Off"}}')
-    wait_until(lambda: not kuik.get("mutatingwebhookconfigurations"), "no webhook is registered", 30)
-    kuik.command("pods", "revert", "--evict")
-    running = pods.running()
-    kuik.cluster.helm("uninstall", "kuik", "-n", NAMESPACE, "--wait", "--timeout=90s")
+    running: dict[str, tuple[str, int]] = {}
+    for step in parts(page())["leave"]:
+        assert isinstance(step, Command), step
+        if "helm uninstall" in step.typed:
+            running = pods.running()
+        kuik.shell().type(step)
+    assert running
     assert not kuik.get("mutatingwebhookconfigurations")
     assert {image_of(one) for one in pods.labelled("app=stays")} == {"stays:1"}
     assert running.items() <= pods.running().items(), "nothing was restarted"

@@ -14,6 +14,7 @@ from tests.cluster.rig import metacontroller
 from tests.cluster.rig.api import Object
 from tests.cluster.rig.control_plane import DRIVER
 from tests.cluster.rig.workloads import pod
+from tests.e2e.rig import readme
 from tests.e2e.rig.cluster import Cluster
 from tests.e2e.rig.images import runnable
 from tests.e2e.rig.workload import Workloads
@@ -59,9 +60,19 @@ class Installed:
             self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
         if not self.cluster.plane.runs(self._controllers):
             self.start_controllers()
-        self.helm("install", "--create-namespace", "--wait", "--timeout=120s")
+        for step in readme.parts(readme.page())["install"]:
+            assert isinstance(step, readme.Command), step
+            self.shell().type(step)
         self.wait_until_ready()
         self.seconds = time.monotonic() - begun
+
+    def shell(self) -> readme.Shell:
+        """The shell of a user who follows README here."""
+        given = self.cluster.folder / "readme-values.json"
+        values = self.values()
+        # Its name is the user's to say; the tag is what the rig has built.
+        given.write_text(json.dumps(values | {"image": {"tag": values["image"]["tag"]}}))
+        return readme.Shell(self.cluster.folder / "readme", self.cluster.plane.kubeconfig(), given)
 
     def helm(self, verb: str, *words: str, **values: Any) -> str:
         """What helm prints of installing or upgrading kuik; `values` are more of the chart's, at their top."""
