@@ -19,9 +19,10 @@ def in_outage(
 
     Nobody finds out then any more whether an image is public.
     """
+    # With delivery Mirror containerd comes to the proxies by itself, for every pod; private images have no way there.
     mirror = part(cache, "spec").get("delivery") == "Mirror"
-    seen, key = (_as_webhook(cache), b"") if mirror else (cache, KEY)
-    return tuple(verdicts(kept(objects), seen, images, settings, lambda _image: Unknown(), key).values())
+    said, key = (None, b"") if mirror else (cache, KEY)
+    return tuple(verdicts(kept(objects), said, images, settings, lambda _image: Unknown(), key).values())
 
 
 def kept(objects: Iterable[Object]) -> Objects:
@@ -30,8 +31,3 @@ def kept(objects: Iterable[Object]) -> Objects:
     for one in objects:
         store.put(one)
     return store
-
-
-def _as_webhook(cache: Object) -> Object:
-    """With delivery Mirror containerd comes to the proxies by itself, whatever the mode; private images have no way."""
-    return {"spec": {**part(cache, "spec"), "delivery": "Webhook", "mode": "On"}}

@@ -37,7 +37,7 @@ class Container:
 
 def verdicts(
     store: Objects,
-    cache: Object,
+    cache: Object | None,
     images: Sequence[Object],
     settings: Settings,
     access: Callable[[Reference], Access] = everything_public,
@@ -46,14 +46,16 @@ def verdicts(
     """By workload (`namespace/Kind/name`), container and image.
 
     `access` is what admission would find out of images of which nobody has proven yet who may pull them;
-    without a `key` no private image is served to anybody.
+    without a `key` no private image is served to anybody. Without a `cache` nobody is left out by mode, namespace,
+    label or policy, as where containerd asks the proxies itself.
     """
     known = proofs([one for one in map(access_only, images) if one])
     policies = Policies.read(_all(store, CLUSTER_POLICY), _all(store, POLICY))
     found: dict[tuple[str, str, str], Container] = {}
     for namespace in store.list("v1", "Namespace"):
-        never = _not_at_all(cache, namespace, settings)
-        here = _Here(namespace, policies.of(namespace), never, known, settings, access, key)
+        never = _not_at_all(cache, namespace, settings) if cache is not None else None
+        rulings = policies.of(namespace) if cache is not None else None
+        here = _Here(namespace, rulings, never, known, settings, access, key)
         name = str(metadata(namespace)["name"])
         related = {
             one.group: {str(metadata(obj)["name"]): obj for obj in store.list(one.api_version, one.kind, name)}
@@ -71,7 +73,7 @@ class _Here:
     """One namespace: who decides there, and why none of its pods is rewritten, if so."""
 
     namespace: Object
-    policies: NamespacePolicies
+    policies: NamespacePolicies | None
     never: Why | str | None
     known: Mapping[str, Proof]
     settings: Settings
@@ -89,7 +91,7 @@ def _containers(user: str, workload: Workload, here: _Here) -> Iterator[Containe
         here.settings,
         here.access,
         here.namespace,
-        left_alone(here.policies, pod, workload.kind),
+        left_alone(here.policies, pod, workload.kind) if here.policies else lambda _reference: None,
         lambda reference: here.known.get(reference.name),
         here.key,
         never if isinstance(never, Why) else None,

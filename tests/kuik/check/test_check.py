@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from hooks.facts import Settings
 from kuik.check.copies import InCluster
+from kuik.check.outage import in_outage
+from kuik.check.start import starts
 from kuik.local.documents import written
 from registry.manifest import Platform
 from registry.reference import Reference
 from tests.kuik.archive.test_archives import keep
-from tests.kuik.plan.world import cached, deployment, kuik, namespace, pod, policy, rule
+from tests.kuik.plan.world import cached, deployment, image_cache, kuik, namespace, pod, policy, rule
 from tests.rig.images import image, multi_platform
 
 A, B = "docker.io/library/a:1", "reg.example/b:1"
@@ -117,3 +120,35 @@ def test_a_clusters_cached_images_are_what_is_cached() -> None:
     assert (lack("reg.example/a:2"), lack("reg.example/c:1"), lack("reg.example/b:1")) == ("NotCached",) * 3
     assert (lack("reg.example/a:1", AMD), lack("reg.example/a:1", AMD, ARM)) == ("", "PlatformMissing")
     assert lack("reg.example/a:1", RISC) == "PlatformMissing"
+
+
+def test_with_mirror_delivery_every_pod_is_served_and_private_images_are_not() -> None:
+    """containerd asks the proxies for all pods: no label, policy, mode or namespace leaves one out."""
+    public, private = (
+        {"visibility": "Public"},
+        {"visibility": "Private", "secrets": [{"namespace": "a", "secret": "s"}]},
+    )
+    images = [cached(A, access=public), cached(B, access=private)]
+    objects = [
+        *(namespace(name) for name in ("a", "kube-system", "kuik-system")),
+        namespace("off", mode="Off", cache="false"),
+        policy("p", rule("none", "Ignore")),
+        pod("a", "labelled", "a:1", labels={"kuik.dev/cache": "false"}),
+        pod("a", "secret", B, secrets=("s",)),
+        pod("a", "never", "none:1"),
+        *(pod(name, "one", "a:1") for name in ("kube-system", "kuik-system", "off")),
+    ]
+
+    def reasons(**spec: Any) -> dict[str, str]:
+        found = in_outage(objects, image_cache(**spec), images, Settings())
+        listed = starts(found, InCluster(tuple(images), datetime(2026, 1, 1, tzinfo=UTC)), frozenset())
+        return {one.workload: one.lack.reason if one.lack else "" for one in listed}
+
+    served = {f"{name}/Pod/one": "" for name in ("kube-system", "kuik-system", "off")}
+    assert reasons(delivery="Mirror", mode="OptIn") == {
+        "a/Pod/labelled": "",
+        "a/Pod/never": "NotCached",
+        "a/Pod/secret": "PrivateNoProof",
+        **served,
+    }
+    assert "" not in reasons(delivery="Webhook").values(), "there all of them are left alone"
