@@ -72,13 +72,15 @@ class ControlPlane:
     """Processes whose data lives in `folder`. `start` returns when the API server is ready for every request.
 
     With `audited`, the API server notes every write, and by whom, in `audit`; with `accounts_audited` also what kuik's
-    service accounts read. With `nodes` it has a scheduler too.
+    service accounts read. With `nodes` it has a scheduler too; with `egress`, an egress selector's configuration, it
+    reaches Services as that says.
     """
 
     folder: Path
     audited: bool = False
     accounts_audited: bool = False
     nodes: ForNodes | None = None
+    egress: Path | None = None
     api: Api = field(init=False)
     seconds: float = 0.0
     """How long the start took."""
@@ -201,6 +203,8 @@ current-context: rig
         }
         if self.nodes:
             options |= self.nodes.api_server()
+        if self.egress:
+            options["egress-selector-config-file"] = str(self.egress)
         if self.audited or self.accounts_audited:
             policy = self.folder / "audit-policy.yaml"
             policy.write_text(_AUDIT % (_ACCOUNTS if self.accounts_audited else ""))
