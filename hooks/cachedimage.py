@@ -16,7 +16,7 @@ from hooks.removal import leaves
 from hooks.resources import JOB
 from hooks.retention import DEFAULT_RETENTION
 from hooks.verification import Report
-from hooks.volumes import MISSING, Replica, found_whole, replicas
+from hooks.volumes import MISSING, Replica, found_whole, lacks_attached, replicas
 from hooks.wanted import pull_secrets
 from kube.duration import later, parse_duration
 from kube.types import Object, part, texts
@@ -67,6 +67,8 @@ def sync(parent: Object, children: Groups, seen: Observation) -> Desired:
     found = after.digest if after.digest != before.digest else ""
     stand = _replicas(parent, before, after, last, seen.settings.volumes)
     after = after.standing(stand) if stand else after.checked(Report.read(parent))
+    if lacks_attached(parent, stand):
+        after = replace(after, referrers=False)
     upstream = Upstream.read(parent).after(found, refresh, seen.image.upstream)
     proof = access(parent, seen.image.access)
     private = proof.get("visibility") == PRIVATE

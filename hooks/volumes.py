@@ -43,6 +43,8 @@ class Replica:
     at: str = ""
     verified: str = ""
     message: str = ""
+    beside: bool = False
+    """Whether something that was attached to the image is to be copied again; the status does not keep it."""
 
     @property
     def serves(self) -> bool:
@@ -63,7 +65,8 @@ class Replica:
     def noted(cls, entry: Object) -> Self:
         """From an entry of the observed status."""
         fields = ("volume", "state", "digest", "at", "verified", "message")
-        return cls(*(str(entry.get(field, "")) for field in fields))
+        volume, state, digest, at, since, message = (str(entry.get(field, "")) for field in fields)
+        return cls(volume, state, digest, at, since, message)
 
 
 def noted(image: Object) -> tuple[Replica, ...]:
@@ -108,6 +111,12 @@ def reports(image: Object) -> Mapping[str, Replica]:
     found = ((name.removeprefix(PREFIX), text) for name, text in annotations(image).items() if name.startswith(PREFIX))
     read = ((name, _report(name, text)) for name, text in found)
     return {name: report for name, report in read if report}
+
+
+def lacks_attached(image: Object, found: Sequence[Replica]) -> bool:
+    """Whether a volume has just said that it lost something that was attached to the image: each report counts once."""
+    seen = {(one.volume, one.at) for one in noted(image)}
+    return any(one.beside and (one.volume, one.at) not in seen for one in found)
 
 
 def lost(found: Sequence[Replica]) -> str:
@@ -179,4 +188,5 @@ def _report(name: str, text: Any) -> Replica | None:
     if not isinstance(digest, str) or len(digest) > _MAX_DIGEST or not (digest or state == REMOVED):
         return None
     message = sentence(found.get("message", ""))[:_MAX_MESSAGE]
-    return Replica(name, state, digest, str(at), str(since) if parse_time(since) else "", message)
+    verified_at = str(since) if parse_time(since) else ""
+    return Replica(name, state, digest, str(at), verified_at, message, found.get("beside") == "Lost")

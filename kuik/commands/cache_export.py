@@ -2,20 +2,23 @@
 
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.filesize import decimal
 
+from kuik.archive.beside import beside
 from kuik.archive.sources import kept_platforms
 from kuik.archive.writing import Writing
 from kuik.commands import options
 from kuik.commands.places import Place, RegistryPlace, named, open_place, place_options
 from kuik.copy_job import failed, succeeded
 from kuik.local.story import Story, story
-from registry.copy import CopyOptions, copy
-from registry.errors import RegistryError
+from registry.copy import CopyOptions, Source, Target, copy
+from registry.errors import NotFound, RegistryError
 from registry.manifest import Platform
 from registry.reference import Reference
 
@@ -45,9 +48,9 @@ def export(
 ) -> None:
     """Write images into FILE, an OCI image layout in a tar archive, under their own digests.
 
-    Without --platform, all platforms that are kept are written. What is under way is in FILE.part: the same command,
-    given again after it was interrupted, goes on from there. FILE gets its name when all images are in it, and a file
-    of that name is replaced then.
+    Without --platform, all platforms that are kept are written; what is attached to an image in a registry, such as a
+    signature, comes along. What is under way is in FILE.part: the same command, given again after it was interrupted,
+    goes on from there. FILE gets its name when all images are in it, and a file of that name is replaced then.
 
     The variables KUIK_REGISTRY_TOKEN or KUIK_REGISTRY_CREDENTIALS say what to show to the registry at URL, as for
     kuik's components. Exits with 1 where an image cannot be had: FILE is not written then.
@@ -92,7 +95,18 @@ def _copy(image: Reference, place: Place, writing: Writing, wanted: frozenset[Pl
         # One blob after the other: a file has one end to write at.
         target = writing.target(private=private)
         result = succeeded(copy(image, source, target, CopyOptions(platforms, parallel=1), progress))
+        if isinstance(place, RegistryPlace):
+            _copy_attached(image, source, partial(writing.target, private=private), told)
     except RegistryError as error:
         result = failed(error)
     told.ended(str(image), result, time.monotonic() - began, "exported")
     return "reason" not in result
+
+
+def _copy_attached(image: Reference, source: Source, target: Callable[[], Target], told: Story) -> None:
+    """What is attached to it, but for what is lost: an image without its signature is better than none."""
+    for one in beside(source, image):
+        try:
+            copy(one, source, target(), CopyOptions(parallel=1))
+        except NotFound as error:
+            told.say(f"left out  {one}: {error}")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from kuik.archive.beside import attached, beside
 from kuik.archive.names import Named
 from kuik.archive.reading import Archive
 from kuik.archive.retained import retained
@@ -49,9 +50,9 @@ def import_(
 ) -> None:
     """Bring the images of FILE, an OCI image layout in a tar archive, into a store or a cluster's registry.
 
-    All images come, or those that are named. What is there already is passed over, so that the same command, given
-    again after it was interrupted, goes on. Every byte is proven by its digest, and an image gets its name only when
-    all of it is there.
+    All images come, or those that are named; what is attached to them comes into a registry alone. What is there
+    already is passed over, so that the same command, given again after it was interrupted, goes on. Every byte is
+    proven by its digest, and an image gets its name only when all of it is there.
 
     What comes into a registry would be swept one day as nothing names it in the cluster: so the CachedImages that
     retain the images are printed, for `kubectl apply -f -`. Exits with 1 where an image cannot be brought in.
@@ -62,6 +63,8 @@ def import_(
     try:
         archive = Archive.open(file, _name(name))
         chosen = _chosen(archive, images)
+        if isinstance(place, RegistryPlace):
+            chosen += _attached(archive, chosen)
         done = [one for one in chosen if _copy(one, archive, place, wanted, told, private=private)]
     except RegistryError as error:
         raise click.ClickException(str(error)) from error
@@ -70,7 +73,8 @@ def import_(
     finally:
         told.close()
     if isinstance(place, RegistryPlace):
-        click.echo(written(retained(one.reference, platform) for one in done), nl=False)
+        kept = (one.reference for one in done if not attached(one.reference))
+        click.echo(written(retained(reference, platform) for reference in kept), nl=False)
     sys.exit(0 if len(done) == len(chosen) else 1)
 
 
@@ -85,13 +89,19 @@ def _chosen(archive: Archive, images: tuple[str, ...]) -> list[Named]:
     if not archive.images:
         raise click.ClickException(f"{archive.path} names no image by its whole name: give it one with --as IMAGE")
     if not images:
-        return list(archive.images.values())
+        return [one for one in archive.images.values() if not attached(one.reference)]
     chosen = named(images)
     for reference in chosen:
         if reference not in archive.images:
             there = ", ".join(map(str, sorted(archive.images)))
             raise click.ClickException(f"{reference} is not in {archive.path}, which holds {there}")
     return [archive.images[reference] for reference in chosen]
+
+
+def _attached(archive: Archive, chosen: list[Named]) -> list[Named]:
+    """What the archive holds beside these images."""
+    names = (reference for one in chosen for reference in beside(archive, one.reference))
+    return [archive.images[reference] for reference in dict.fromkeys(names)]
 
 
 def _copy(
@@ -101,7 +111,7 @@ def _copy(
     progress = told.copying(image)
     result: dict[str, Any]
     try:
-        platforms = wanted or kept_platforms(archive, one.reference)
+        platforms = frozenset() if attached(one.reference) else wanted or kept_platforms(archive, one.reference)
         target = place.target(private=private or one.private)
         result = succeeded(copy(one.reference, archive, target, CopyOptions(platforms), progress))
     except RegistryError as error:

@@ -25,20 +25,20 @@ class Siblings:
     """The other volumes' registries, `hosts` as `name:port`; `client` knows what to show them."""
 
     def __init__(self, client: Client, hosts: Sequence[str]) -> None:
-        self._client = client
+        self.client = client
         self.hosts = tuple(hosts)
 
     def pieces(self, host: str, part: Descriptor, subject: Subject) -> Iterator[bytes]:
         """The bytes of a part as one sibling gives them, the last when all are proven; raises RegistryError."""
         if part.media_type in MANIFEST_TYPES | INDEX_TYPES:
-            yield self._client.manifest(subject.at(host).with_digest(part.digest)).raw
+            yield self.client.manifest(subject.at(host).with_digest(part.digest)).raw
             return
-        with self._client.open_blob(subject.at(host), part.digest) as stream:
+        with self.client.open_blob(subject.at(host), part.digest) as stream:
             yield from verified(stream, part.digest, part.size)
 
     def source(self, host: str, subject: Subject) -> ThroughShield:
         """One sibling as a copy's source."""
-        return ThroughShield(self._client, (host,), private=subject.private)
+        return ThroughShield(self.client, (host,), private=subject.private)
 
 
 def fill(subject: Subject, siblings: Siblings, client: Client, host: str) -> str:

@@ -101,7 +101,11 @@ def key_of(volume: str) -> str:
     return f"{PREFIX}{volume}"
 
 
-def image_report(digest: str, state: str, at: datetime, *, message: str = "", verified: str = "") -> str:
-    """The annotation of one volume on a CachedImage."""
+def image_report(
+    digest: str, state: str, at: datetime, *, message: str = "", verified: str = "", beside: bool = False
+) -> str:
+    """The annotation of one volume on a CachedImage; `beside` says that something that was attached to it is to be
+    copied again."""
     said = {"at": format_time(at), "digest": digest, "state": state, "message": message[:512], "verified": verified}
+    said |= {"beside": "Lost"} if beside else {}
     return json.dumps({name: value for name, value in said.items() if value}, sort_keys=True)

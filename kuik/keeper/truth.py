@@ -4,16 +4,18 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 
 from hooks.progress import RUNNING
 from hooks.removal import leaves
-from hooks.volumes import DAMAGED, HEALING, MISSING, NOT_SAID, REMOVED, WHOLE, Replica, noted, reports
+from hooks.volumes import DAMAGED, HEALING, MISSING, WHOLE, Replica, reports
 from kube.client import KubernetesError
-from kube.types import Object, format_time, metadata, parse_time, part
+from kube.types import Object, format_time, metadata, part
+from kuik.keeper.beside import Beside
 from kuik.keeper.cluster import Cluster
 from kuik.keeper.healer import Healer, Need
+from kuik.keeper.news import is_answered, is_news, was_removed
 from kuik.keeper.proofs import Proofs
 from kuik.keeper.report import image_report, key_of
 from kuik.keeper.tally import Tally
@@ -52,7 +54,10 @@ class Truth:
     _odd: dict[str, str] = field(default_factory=dict)
     _said: dict[str, Replica] = field(default_factory=dict)
     _failed: dict[str, str] = field(default_factory=dict)
-    _behind: dict[str, str] = field(default_factory=dict)
+    _behind: dict[str, Look] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.beside = Beside(self.healer.volume, self.healer.siblings)
 
     def start(self) -> None:
         """Begin, in threads of their own."""
@@ -123,9 +128,13 @@ class Truth:
         subject = Subject.read(image)
         if subject is None or leaves(image):
             return ()
-        if _was_removed(reports(image).get(self.name), subject):
+        if was_removed(reports(image).get(self.name), subject):
             return (subject,)  # a copy may bring it back
-        return (subject, *subject.earlier(image, self.now()))
+        return (subject, *self._with(image, subject))
+
+    def _with(self, image: Object, subject: Subject) -> tuple[Subject, ...]:
+        """What is kept with an image, and told of in its report: earlier digests, and what is attached to it."""
+        return (*subject.earlier(image, self.now()), *self.beside.of(subject))
 
     def _later(self, subject: Subject, seconds: float) -> None:
         self._next[subject.uid] = (self.monotonic() + seconds, str(subject.digest))
@@ -133,7 +142,7 @@ class Truth:
     def _see(self, image: Object, subject: Subject, verify_every: float) -> None:
         failed = self._failed.pop(subject.uid, "")
         found = self.healer.look(subject)
-        if found.state != WHOLE and not subject.current and _was_removed(reports(image).get(self.name), subject):
+        if found.state != WHOLE and not subject.current and was_removed(reports(image).get(self.name), subject):
             self._later(subject, self.look_every)
             return
         if found.otherwise and not self._seen_before(subject, found):
@@ -148,6 +157,8 @@ class Truth:
             found = self._after(subject, found)
         if failed:
             _log.warning("%s on %s is not healed: %s", subject.name, self.name, failed)
+        if found.state == WHOLE and not subject.current:
+            self.beside.see(subject, found.parts)
         self._later(subject, self.look_every if found.state == WHOLE else AGAIN)
         self._tell_state(image, subject, found, verify_every)
 
@@ -173,17 +184,24 @@ class Truth:
         self.healer.wants(subject, found, _need(image, subject))
 
     def _tell_state(self, image: Object, subject: Subject, found: Look, verify_every: float) -> None:
-        """Say how it stands; an earlier digest has no report of its own: the image's tells of it."""
+        """Say how it stands; what is kept with an image has no report of its own: the image's tells of it."""
         if not subject.current:
-            behind = [self._behind[one.uid] for one in subject.earlier(image, self.now()) if one.uid in self._behind]
-            said = replace(found, message="; ".join(filter(None, (found.message, *behind))))
-            self._say(image, subject, said, verify_every)
+            self._say(image, subject, self._joined(image, subject, found), verify_every)
             return
-        before = self._behind.pop(subject.uid, "")
+        before = self._behind.pop(subject.uid, None)
         if found.state != WHOLE:
-            self._behind[subject.uid] = f"the earlier digest {subject.digest}: {found.message}"
-        if before != self._behind.get(subject.uid, ""):
+            what = f"{subject.image.tag}, attached to it" if subject.beside else f"the earlier digest {subject.digest}"
+            self._behind[subject.uid] = Look(found.state, f"{what}: {found.message}")
+        if before != self._behind.get(subject.uid):
             self._next.pop(subject.current, None)
+
+    def _joined(self, image: Object, subject: Subject, found: Look) -> Look:
+        """With what is wrong with that which is kept with it; `beside` says that a copy is to bring some of that."""
+        behind = [(one, self._behind[one.uid]) for one in self._with(image, subject) if one.uid in self._behind]
+        lost = [f"{tag}, attached to it: nobody knows what it named" for tag in self.beside.unreadable(subject)]
+        words = (found.message, *(look.message for _, look in behind), *lost)
+        wanted = bool(lost) or any(one.beside and look.state != HEALING for one, look in behind)
+        return replace(found, message="; ".join(filter(None, words)), beside=wanted)
 
     def _seen_before(self, subject: Subject, found: Look) -> bool:
         seen, self._odd[subject.uid] = self._odd.get(subject.uid), found.message
@@ -201,13 +219,20 @@ class Truth:
         """Say how it stands, where that is news: another state, or a proof that is much younger."""
         before = self._said.get(subject.uid) or reports(image).get(self.name)
         since = self.proofs.oldest(found.parts) if found.state == WHOLE else None
-        answered = found.state != WHOLE and _is_answered(image, self.name)
-        if not answered and not _is_news(before, subject, found, since, verify_every):
+        answered = found.state != WHOLE and is_answered(image, self.name)
+        if not answered and not is_news(before, subject, found, since, verify_every):
             return
         self._write(subject, found, format_time(since) if since else "")
 
     def _write(self, subject: Subject, found: Look, verified: str = "") -> None:
-        text = image_report(str(subject.digest), found.state, self.now(), message=found.message, verified=verified)
+        text = image_report(
+            str(subject.digest),
+            found.state,
+            self.now(),
+            message=found.message,
+            verified=verified,
+            beside=found.beside,
+        )
         self.cluster.annotate_image(subject.name, {key_of(self.name): text})
         self._said[subject.uid] = Replica(
             self.name, found.state, str(subject.digest), verified=verified, message=found.message[:512]
@@ -221,11 +246,12 @@ class Truth:
             for uid in kept.keys() - here:
                 kept.pop(uid, None)
         self.proofs.drop(self.proofs.images - here)
+        self.beside.keep(here)
         self.healer.keep([uid for uid, image in wanted.items() if not self._is_removed(image)])
 
     def _is_removed(self, image: Object) -> bool:
         subject = Subject.read(image)
-        return subject is not None and _was_removed(reports(image).get(self.name), subject)
+        return subject is not None and was_removed(reports(image).get(self.name), subject)
 
 
 def _need(image: Object, subject: Subject | None = None) -> Need:
@@ -233,28 +259,3 @@ def _need(image: Object, subject: Subject | None = None) -> Need:
     spec = part(image, "spec")
     earlier = subject is not None and bool(subject.current)
     return (earlier or spec.get("waiting") is not True, not spec.get("users"), str(metadata(image).get("name")))
-
-
-def _was_removed(before: Replica | None, subject: Subject) -> bool:
-    return before is not None and before.state == REMOVED and before.digest == str(subject.digest)
-
-
-def _is_answered(image: Object, volume: str) -> bool:
-    """Whether a copy has answered the last report: what is still wrong is to be said again, as it helped nothing."""
-    said = reports(image).get(volume)
-    return said is not None and any(
-        one.volume == volume and one.at == said.at and one.state == NOT_SAID for one in noted(image)
-    )
-
-
-def _is_news(
-    before: Replica | None, subject: Subject, found: Look, since: datetime | None, verify_every: float
-) -> bool:
-    if before is None or before.digest != str(subject.digest) or before.state != found.state:
-        return True
-    if before.message != found.message[:512]:
-        return True
-    if found.state != WHOLE or since is None:
-        return False
-    earlier = parse_time(before.verified)
-    return earlier is None or since - earlier > timedelta(seconds=verify_every) / 4

@@ -31,8 +31,11 @@ class Subject:
     digest: Digest
     platforms: frozenset[Platform]
     private: bool
+    referrers: bool = False
+    """Whether what refers to it is kept beside it."""
     current: str = ""
-    """The uid of the image whose earlier digest this is; empty for the current one."""
+    """The uid of the image whose earlier digest this is, or `beside` which this is kept; empty for the current one."""
+    beside: bool = False
 
     @classmethod
     def read(cls, image: Object) -> "Subject | None":
@@ -48,7 +51,8 @@ class Subject:
             return None
         meta = metadata(image)
         name, uid = str(meta.get("name")), str(meta.get("uid"))
-        return cls(name, uid, reference, digest, platforms, status.get("copiedAs") == PRIVATE)
+        private, referrers = status.get("copiedAs") == PRIVATE, status.get("referrers") is True
+        return cls(name, uid, reference, digest, platforms, private, referrers)
 
     def earlier(self, image: Object, now: datetime) -> "tuple[Subject, ...]":
         """What the image's tag named before and is kept under an anchor, each to be looked at like the image itself."""
@@ -57,7 +61,7 @@ class Subject:
             with suppress(InvalidDigest):
                 digest = Digest.parse(one.digest)
                 uid, named = f"{self.uid}/{digest.hex}", self.image.with_digest(digest)
-                found.append(replace(self, uid=uid, digest=digest, image=named, current=self.uid))
+                found.append(replace(self, uid=uid, digest=digest, image=named, referrers=False, current=self.uid))
         return tuple(found)
 
     def at(self, host: str) -> Reference:
@@ -98,6 +102,8 @@ class Look:
     parts: tuple[Descriptor, ...] = ()
     untagged: bool = False
     otherwise: bool = False
+    beside: bool = False
+    """Whether something that was attached to it is lost or damaged."""
 
 
 def look(client: Client, host: str, subject: Subject, folder: Path | None = None) -> Look:
@@ -111,7 +117,8 @@ def look(client: Client, host: str, subject: Subject, folder: Path | None = None
     except _Wrong as wrong:
         return Look(DAMAGED, f"the bytes stored as manifest {wrong.part.digest} are others", (wrong.part,))
     parts = (*(manifest.descriptor for manifest in found.manifests), *found.blobs)
-    if found.absent and not (subject.current and any(not one.is_index for one in found.manifests)):
+    earlier_one = bool(subject.current) and not subject.beside
+    if found.absent and not (earlier_one and any(not one.is_index for one in found.manifests)):
         # Of an earlier digest other platforms may have been wanted than today.
         return Look(MISSING, f"manifest {found.absent[0]} is not there", parts)
     for bad in _blobs(client, place, found, parts, folder):

@@ -34,11 +34,14 @@ def cached(**spec: Any) -> Image:
     return image
 
 
-def says(image: Image, volume: int, state: str, *, digest: str = DIGEST, verified: bool = False) -> None:
+def says(
+    image: Image, volume: int, state: str, *, digest: str = DIGEST, verified: bool = False, beside: bool = False
+) -> None:
     """A keeper's report, at a moment of its own."""
     image.wait(1)
     at = format_time(image.now)
     report = {"at": at, "digest": digest, "state": state, **({"verified": at} if verified else {})}
+    report |= {"beside": "Lost"} if beside else {}
     notes = image.parent["metadata"].setdefault("annotations", {})
     notes[f"volume.kuik.dev/{TWO[volume]}"] = json.dumps(report)
 
@@ -318,3 +321,19 @@ def test_what_was_never_copied_is_removed_once_every_volume_says_so() -> None:
     image.sync()
     assert condition(image, "Cached") == ("True", "Copied")
     assert not gone(image.parent)
+
+
+def test_what_was_attached_and_is_lost_is_copied_again_once_and_the_image_stays_cached() -> None:
+    image = cached(referrers=True)
+    assert image.parent["status"]["referrers"] is True
+    says(image, 0, "Whole")
+    says(image, 1, "Whole", beside=True)
+    image.sync()
+    assert len(image.jobs) == 1
+    assert condition(image, "Cached") == ("True", "Copied")
+    image.copied()
+    image.sync()
+    image.sync()
+    assert not image.jobs, "each report counts once"
+    assert image.parent["status"]["referrers"] is True
+    at_rest(image)
