@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from hooks.facts import Context, Known, Settings, Unknown
+from hooks.facts import Context, Known, Questions, Settings, Unknown
 from hooks.messages import answer, customize
 from hooks.stages import STAGES
 from kuik.driver.troubles import HookFailed
@@ -16,12 +16,17 @@ nobody foresaw: in a cluster either is an answer of 4xx or 5xx, for this parent 
 
 
 class LocalHooks:
-    """The stages, called in this process with what their edge would gather."""
+    """The stages, called in this process with what their edge would gather.
 
-    def __init__(self, settings: Settings, frozen: str = "") -> None:
+    `look` gives the identities of the images that pods use, whatever inventories say, when something would expire.
+    """
+
+    def __init__(
+        self, settings: Settings, frozen: str = "", look: Callable[[], frozenset[str]] = frozenset[str]
+    ) -> None:
         self._settings = settings
-        # The manifests are all there is to look at, and the inventories come from them at once.
-        self._in_use = Unknown(frozen) if frozen else Known(frozenset[str]())
+        self._look = look
+        self._frozen = frozen
 
     def reach(self, hosts: Iterable[str]) -> bool:
         """These registries are reached from here, also on loopback: somebody has said how they are asked.
@@ -32,8 +37,13 @@ class LocalHooks:
         return self._settings != before
 
     def sync(self, stage: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        context = Context(datetime.now(UTC), self._settings, in_use=self._in_use)
-        return _answered(lambda: answer(STAGES[stage], request, context))
+        context = Context(datetime.now(UTC), self._settings)
+        return _answered(lambda: answer(STAGES[stage], request, context, self._gather))
+
+    def _gather(self, questions: Questions, context: Context) -> Context:
+        if not questions.pods:
+            return context
+        return replace(context, in_use=Unknown(self._frozen) if self._frozen else Known(self._look()))
 
     def customize(self, stage: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
         return _answered(lambda: customize(STAGES[stage], request))

@@ -10,8 +10,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hooks.facts import Settings
+from hooks.last_look import all_in_use
 from hooks.quotas import Account
+from hooks.resources import POD, POLICY
 from hooks.rules import CACHE
+from hooks.workloads import TEMPLATES
 from kube.schema import defaulted
 from kube.types import (
     API_VERSION,
@@ -99,7 +102,7 @@ def outcome(objects: Iterable[Object], settings: Settings | None = None) -> Outc
         )
     stages = [one for one in load() if one.stage in ("inventory", "imagecache")]
     try:
-        Driver(store, stages, LocalHooks(settings), _now).settle()
+        Driver(store, stages, LocalHooks(settings, look=lambda: _in_use(store, settings)), _now).settle()
     except SyncsFailed as error:
         raise CannotTell(str(error)) from error
     inventories = list(store.list(API_VERSION, IMAGE_INVENTORY))
@@ -118,6 +121,12 @@ def outcome(objects: Iterable[Object], settings: Settings | None = None) -> Outc
         _quotas(store, decided, images),
         _prefetches(store, settings, kept),
     )
+
+
+def _in_use(store: Objects, settings: Settings) -> frozenset[str]:
+    """What a cluster looks at before anything expires: pods that are left out need their images, too."""
+    resources = {one.kind: one for one in (POLICY, POD, *TEMPLATES)}
+    return all_in_use(lambda kind: store.list(resources[kind].api_version, kind), settings.proxy)
 
 
 def _quotas(store: Objects, decided: Mapping[tuple[str, str], Object], images: list[Object]) -> Mapping[str, Account]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from hooks.facts import Context
+from hooks.facts import Context, Gather
 from hooks.messages import Stage, answer
 from kuik.copy_job import Order
 from kuik.local.engine import Copying, Engine
@@ -91,10 +91,10 @@ def test_a_stage_that_fails_for_one_image_ends_nothing(
     engine = started(tmp_path)
     engine.manifests([deployment("bad", "r.io/bad:1"), deployment("web", "r.io/web:1")])
 
-    def odd(stage: Stage, request: Mapping[str, Any], context: Context) -> Mapping[str, Any]:
+    def odd(stage: Stage, request: Mapping[str, Any], context: Context, gather: Gather) -> Mapping[str, Any]:
         if stage.name == "cachedimage" and request["parent"]["spec"]["image"] == "r.io/bad:1":
             raise ValueError("no number")
-        return answer(stage, request, context)
+        return answer(stage, request, context, gather)
 
     monkeypatch.setattr("kuik.local.hooks.answer", odd)
     run(engine)

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,17 @@ def test_an_image_that_is_left_alone_expires_and_its_containers_are_not_rewritte
     back = plan(seen, "--from", to, "--to", folder(tmp_path / "none"), "--detailed-exitcode", code=2)
     assert images(back) == {REDIS: "use", NGINX: "terms"}
     assert back["policies"]["removed"] == ["ClusterCachePolicy/p", "ClusterCachePolicy/q"]
+
+
+def test_nothing_is_removed_that_a_pod_needs_though_it_is_left_alone(tmp_path: Path) -> None:
+    old: dict[str, Any] = {
+        "retention": "30d",
+        "unusedSince": (datetime.now(UTC) - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    left = pod("shop", "left", "nginx:1", labels={"kuik.dev/cache": "false"})
+    cluster = inventory(tmp_path, namespace("shop"), left, cached(NGINX, **old), cached(REDIS, **old))
+    to = folder(tmp_path / "to", a=image_cache(retention="1s"))
+    assert images(plan(cluster, "--to", to)) == {NGINX: "terms", REDIS: "remove"}
 
 
 def test_nothing_changes(seen: Path, tmp_path: Path) -> None:
