@@ -85,9 +85,10 @@ def uploads(port: int, sleep: Callable[[float], None], breaks: int = 5) -> tuple
 
 @pytest.mark.parametrize(("storage", "lost"), [("folder", IN_FLIGHT), ("s3", IN_FLIGHT + PART)], ids=["folder", "s3"])
 def test_what_breaks_twice_goes_on_where_the_registry_has_it(tmp_path: Path, storage: str, lost: int) -> None:
-    whole = source("breaks")
+    whole = source("breaks", 3 * lost + 16 * MIB)
+    sure = lost + 4 * MIB  # of which the registry must have some
     with registry(tmp_path, storage, readers=0) as running, relayed(running) as relay:
-        whole.events = {20 * MIB: relay.cut, 20 * MIB + lost: relay.cut}
+        whole.events = {sure: relay.cut, 2 * sure: relay.cut}
         put, client, place = uploads(relay.port, lambda _seconds: relay.mend())
         put.put(place, whole.blob, whole.fetch)
         assert len(whole.starts) == 3
