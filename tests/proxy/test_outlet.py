@@ -19,10 +19,14 @@ CONTENT = bytes(range(256)) * 20_000
 FIRST = 64 * 1024
 
 
+def plain(read: float) -> Transport:
+    settings = HostSettings(plain_http=True)
+    return Transport(lambda _: settings, timeouts=Timeouts(connect=5, read=read), retries=NO_RETRIES)
+
+
 @pytest.fixture
 def transport() -> Iterator[Transport]:
-    settings = HostSettings(plain_http=True)
-    transport = Transport(lambda _: settings, timeouts=Timeouts(connect=5, read=0.3), retries=NO_RETRIES)
+    transport = plain(read=20)
     yield transport
     transport.close()
 
@@ -90,14 +94,16 @@ def test_what_was_counted_was_sent_and_no_more_when_the_source_breaks_off(
     response.close()
 
 
-def test_silence_is_not_waited_for_longer_than_the_timeout(transport: Transport, relay: Relay) -> None:
+def test_silence_is_not_waited_for_longer_than_the_timeout(relay: Relay) -> None:
     relay.rule(faulty.hold(relay.closing, 1_000_000))
+    transport = plain(read=0.5)
     response, _ = begun(transport, relay)
     direct, client = response.direct(), Client()
     assert direct
     with pytest.raises(TimedOut):
         list(Outlet(client.near).pass_on(direct))
     client.all()
+    transport.close()
 
 
 def test_a_client_that_goes_is_told_apart_from_a_source_that_breaks(transport: Transport, relay: Relay) -> None:
