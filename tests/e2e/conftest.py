@@ -12,7 +12,7 @@ from tests.cluster.rig import metacontroller
 from tests.e2e.rig import later, staying
 from tests.e2e.rig.cluster import Cluster, folder
 from tests.e2e.rig.install import Installed
-from tests.e2e.rig.page import Told, page
+from tests.e2e.rig.page import Table, Told, page, story
 from tests.e2e.rig.sandbox import FOLDER, STAY
 from tests.e2e.rig.workload import Workloads
 
@@ -29,6 +29,7 @@ def pytest_ignore_collect() -> bool | None:
 
 
 _told: list[Told] = []
+_tables: list[Table] = []
 
 
 @pytest.hookimpl(wrapper=True)
@@ -39,11 +40,18 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     begun, failed = time.monotonic(), item.session.testsfailed
     before = sum(_requests())
     result = yield
-    story = (getattr(item.function, "__doc__", "") or "").strip() if isinstance(item, pytest.Function) else ""
-    if story:
+    told = _story(item)
+    if told:
         outcome = "as told" if item.session.testsfailed == failed else "**failed**"
-        _told.append(Told(story, outcome, time.monotonic() - begun, sum(_requests()) - before))
+        _told.append(Told(told, outcome, time.monotonic() - begun, sum(_requests()) - before))
     return result
+
+
+def _story(item: pytest.Item) -> str:
+    if not isinstance(item, pytest.Function):
+        return ""
+    told = (item.function.__doc__ or "").strip()
+    return story(told, item.callspec.params if hasattr(item, "callspec") else {})
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -51,7 +59,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     chosen = bool(session.config.option.keyword) or len(session.config.args) > 1
     if os.environ.get("KUIK_WRITE_PAGES") and _told and not chosen:
         caller = "Metacontroller" if metacontroller.binary() else "our own driver, in Metacontroller's place"
-        _PAGE.write_text(page(_told, caller, os.environ["KUIK_E2E_SIZE"]))
+        _PAGE.write_text(page(_told, caller, os.environ["KUIK_E2E_SIZE"], _tables))
 
 
 def _requests() -> Iterator[int]:
@@ -99,6 +107,12 @@ def kuik(cluster: Cluster) -> Installed:
 def pods(kuik: Installed) -> Workloads:
     """Pods of the namespace `default`."""
     return Workloads(kuik.cluster.plane)
+
+
+@pytest.fixture(scope="session")
+def tables() -> list[Table]:
+    """The page's tables of what scenarios have measured, for them to add to."""
+    return _tables
 
 
 def images() -> list[Path]:

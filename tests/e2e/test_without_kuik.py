@@ -31,7 +31,7 @@ def test_a_pod_is_excluded_by_its_label(kuik: Installed, pods: Workloads) -> Non
     "dead", ["deployment/kuik-hooks", "statefulset/kuik-shield", "statefulset/kuik-registry", "daemonset/kuik-proxy"]
 )
 def test_one_part_of_kuik_is_dead(kuik: Installed, pods: Workloads, dead: str) -> None:
-    """One part of kuik is dead: a pod with a new image starts, and so does one with an image that is cached."""
+    """`{dead}` is dead: a pod with a new image starts, and so does one with an image that is cached."""
     upstream, name = kuik.cluster.upstreams["docker.io"], dead.rpartition("-")[2]
     for kind in ("old", "new"):
         upstream.push(runnable(f"{kind}-{name}"), f"library/{kind}-{name}", "1")

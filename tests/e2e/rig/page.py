@@ -1,6 +1,6 @@
 """`docs/e2e.md`: what was tried on a real node, written by the run."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 _HEAD = """\
@@ -14,9 +14,8 @@ meanwhile, by kubelet, by kuik, and by the test that pushes its images.
 
 Stages are called by {caller}. Our image has {image}.
 
-| scenario | outcome | seconds | upstream requests |
-|---|---|---|---|
 """
+_COLUMNS = ("scenario", "outcome", "seconds", "upstream requests")
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,35 @@ class Told:
     requests: int
 
 
-def page(scenarios: Iterable[Told], caller: str, image: str) -> str:
+@dataclass(frozen=True)
+class Table:
+    """Figures that a scenario has measured: a chapter of the page, with `text` above the table."""
+
+    title: str
+    text: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def story(told: str, parameters: Mapping[str, object]) -> str:
+    """The row of a scenario that is told so: `{name}` is a parameter's value, and who names none has all at the end."""
+    if not parameters:
+        return told
+    named = told.format_map({name: str(value) for name, value in parameters.items()})
+    said = ", ".join(str(value) for value in parameters.values())
+    return named if named != told else f"{told.removesuffix('.')} ({said})."
+
+
+def page(scenarios: Iterable[Told], caller: str, image: str, tables: Iterable[Table] = ()) -> str:
     """The page of a run; `caller` calls the stages, `image` says how large ours is."""
-    rows = "".join(f"| {one.story} | {one.outcome} | {one.seconds:.0f} | {one.requests} |\n" for one in scenarios)
-    return _HEAD.format(caller=caller, image=image) + rows
+    rows = [(one.story, one.outcome, f"{one.seconds:.0f}", str(one.requests)) for one in scenarios]
+    chapters = "".join(f"\n## {one.title}\n\n{one.text}\n\n{_table(one.columns, one.rows)}" for one in tables)
+    return _HEAD.format(caller=caller, image=image) + _table(_COLUMNS, rows) + chapters
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return _row(columns) + "|" + "---|" * len(columns) + "\n" + "".join(_row(one) for one in rows)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |\n"
