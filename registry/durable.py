@@ -37,12 +37,17 @@ def write_whole(path: Path, content: bytes) -> None:
     remembers the time never misses a change, however coarse the clock of the file system is.
     """
     fresh = path.with_name(f".{path.name}.new")
-    with fresh.open("wb") as file:
-        file.write(content)
-        file.flush()
-        with suppress(FileNotFoundError):
-            _set_later(file.fileno(), path.stat().st_mtime_ns)
-        os.fsync(file.fileno())
+    try:
+        with fresh.open("wb") as file:
+            file.write(content)
+            file.flush()
+            with suppress(FileNotFoundError):
+                _set_later(file.fileno(), path.stat().st_mtime_ns)
+            os.fsync(file.fileno())
+    except OSError:
+        with suppress(OSError):
+            fresh.unlink()  # the part that a full disk took keeps others from their room
+        raise
     fresh.replace(path)
     sync_folder(path.parent)
 

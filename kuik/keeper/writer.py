@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import BinaryIO, cast
 
 _log = logging.getLogger("kuik.keeper")
 _DRAIN = 60.0
@@ -96,7 +97,7 @@ def _run(
 ) -> tuple[str, str]:
     """What the command said, and what went wrong."""
     until = time.monotonic() + longest
-    with tempfile.TemporaryFile() as told:
+    with _scratch() as told:
         try:
             process = subprocess.Popen(command, env=environment, stdout=told, stderr=subprocess.STDOUT)
         except OSError as error:
@@ -116,6 +117,14 @@ def _run(
         _log.error("collection ended with %d: %s", process.returncode, said[-_LAST_WORDS:])
         return said, f"it ended with {process.returncode}"
     return said, ""
+
+
+def _scratch() -> BinaryIO:
+    """A file for what is said, in memory where no disk takes it: full disks are what collections are for."""
+    try:
+        return cast("BinaryIO", tempfile.TemporaryFile())
+    except OSError:
+        return os.fdopen(os.memfd_create("collection"), "w+b")
 
 
 def _bound(command: Sequence[str]) -> Sequence[str]:

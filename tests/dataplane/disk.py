@@ -5,15 +5,28 @@ from pathlib import Path
 
 
 class SmallDisk:
-    """A disk of `size` bytes at `folder`, until it is closed. Mounting needs root."""
+    """A disk of `size` bytes at `folder`, until it is closed. Mounting needs root.
 
-    def __init__(self, folder: Path, size: int) -> None:
+    With `files` it holds no more than so many, and is full when it has them.
+    """
+
+    def __init__(self, folder: Path, size: int, files: int = 0) -> None:
         self._folder = folder
+        self._files = files
         folder.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "kuik-tests", str(folder)], check=True)
+        options = f"size={size},nr_inodes={files}" if files else f"size={size}"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "kuik-tests", str(folder)], check=True)
 
     def fill(self) -> None:
         """Leave no room."""
+        self._fill_with_bytes()
+        for number in range(self._files):
+            try:
+                (self._folder / f"filler-{number}").touch()
+            except OSError:
+                return
+
+    def _fill_with_bytes(self) -> None:
         with (self._folder / "filler").open("wb", buffering=0) as filler:
             try:
                 while filler.write(b"\0" * 65536):
@@ -23,7 +36,8 @@ class SmallDisk:
 
     def free(self) -> None:
         """Take back what `fill` took."""
-        (self._folder / "filler").unlink(missing_ok=True)
+        for filler in self._folder.glob("filler*"):
+            filler.unlink()
 
     def close(self) -> None:
         subprocess.run(["umount", "-l", str(self._folder)], check=True)

@@ -121,7 +121,7 @@ class Scene:
     def started(self) -> Keeper:
         """A new process, of which the old one is gone."""
         if hasattr(self, "keeper"):
-            self.keeper.memory._held.close()
+            self.keeper.memory.release()
         return Keeper(
             "a",
             cast("Cluster", self.cluster),
