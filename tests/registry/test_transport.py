@@ -19,6 +19,7 @@ from tests.rig.reader import Pauses, everything_plain, transport
 
 ALICE = Credentials("alice", "s3cret-enough")
 PATH = "/v2/a/blobs/x"
+SHORT = 0.5
 BASIC = {"WWW-Authenticate": 'Basic realm="rig"'}
 
 
@@ -205,7 +206,7 @@ class TestSilence:
     def test_an_answer_that_never_comes(self, relay: Relay) -> None:
         relay.rule(faulty.black_hole(relay), times=None)
         with pytest.raises(TimedOut, match=rf"{relay.host} did not answer in time"):
-            transport().send("GET", relay.host, PATH)
+            transport(read=SHORT).send("GET", relay.host, PATH)
         relay.close()
         assert len(relay.requests) == 1, "what timed out is not asked again"
 
@@ -218,7 +219,7 @@ class TestSilence:
             until.wait(10)
 
         relay.rule(stall)
-        with transport().send("GET", relay.host, PATH) as response, pytest.raises(TimedOut):
+        with transport(read=SHORT).send("GET", relay.host, PATH) as response, pytest.raises(TimedOut):
             response.read(100)
         until.set()
 
@@ -226,7 +227,7 @@ class TestSilence:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             host = f"127.0.0.1:{silent.getsockname()[1]}"
             with pytest.raises(TimedOut):
-                transport(host_settings()).send("GET", host, PATH)
+                transport(host_settings(), read=SHORT).send("GET", host, PATH)
 
     @pytest.mark.parametrize("noise", [b"SSH-2.0-OpenSSH\r\n", b"\x00\xff" * 100, b"HTTP/1.1 abc\r\n\r\n"])
     def test_a_port_that_speaks_something_else(self, noise: bytes) -> None:

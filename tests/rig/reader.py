@@ -1,4 +1,4 @@
-"""Clients for tests: plain HTTP on loopback, quick to give up, and their pauses written down instead of slept."""
+"""Clients for tests: plain HTTP on loopback, and their pauses written down instead of slept."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -24,11 +24,14 @@ def everything_plain(host: str) -> HostSettings:
 
 
 def transport(
-    settings: Callable[[str], HostSettings] = everything_plain, *, sleep: Callable[[float], None] | None = None
+    settings: Callable[[str], HostSettings] = everything_plain,
+    *,
+    sleep: Callable[[float], None] | None = None,
+    read: float = 10.0,
 ) -> Transport:
-    """A transport that waits half a second for a server, and never between attempts."""
+    """A transport that waits `read` seconds for a server, enough for a busy machine, never between attempts."""
     retries = Retries(sleep=sleep or Pauses())
-    return Transport(settings, timeouts=Timeouts(1.0, 0.5), retries=retries, user_agent="kuik/test")
+    return Transport(settings, timeouts=Timeouts(5.0, read), retries=retries, user_agent="kuik/test")
 
 
 def client(keyring: Keyring = no_credentials, *, sleep: Callable[[float], None] | None = None) -> Client:
