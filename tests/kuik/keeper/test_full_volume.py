@@ -1,4 +1,4 @@
-"""The keeper on a volume that takes no byte and no file more: it is the one that makes room, and deletes nothing early."""
+"""The keeper on a volume that takes no byte and no file more: it makes room all the same, and deletes nothing early."""
 
 from collections.abc import Iterator
 from datetime import timedelta
