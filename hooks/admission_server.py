@@ -14,7 +14,7 @@ import click
 from flask import Flask
 
 from hooks.admission_app import Judge, create_app
-from hooks.asking import Asking
+from hooks.asking import PATIENCE, Asking
 from hooks.certificate import SERVED, SERVED_KEY
 from hooks.containers import Obstacle
 from hooks.directory import Directory
@@ -83,7 +83,7 @@ def _application(
     url = os.environ.get("KUIK_SHIELD_URL", "")
 
     def ask(reference: Reference) -> Access:
-        return Shield(url, held.token).access(reference)
+        return Shield(url, held.token, timeout=PATIENCE).access(reference)
 
     judge = Judge(settings, directory, Asking(ask if url else None), lambda: held.key)
     told.health.check("cluster", lambda: Check(directory.synced, message="" if directory.synced else "not read yet"))

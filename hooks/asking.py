@@ -9,6 +9,8 @@ from threading import Lock
 from hooks.facts import Absent, Access, Known, Unknown
 from registry.reference import Reference
 
+PATIENCE = 1.0
+"""Seconds for all images of one pod together. With less, many pods of a crowd pull from upstream by themselves."""
 Ask = Callable[[Reference], Access]
 
 _PARALLEL = 16
@@ -20,12 +22,11 @@ _UNKNOWN_FOR = 2.0
 
 
 class Asking:
-    """Asks whether repositories are public: one question in flight for each, its answer kept for half a minute.
+    """Asks whether repositories are public: one question in flight for each, its answer kept for half a minute."""
 
-    `patience` is in seconds, for all images of one pod together.
-    """
-
-    def __init__(self, ask: Ask | None, patience: float = 0.3, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, ask: Ask | None, patience: float = PATIENCE, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._ask = ask
         self._patience = patience
         self._clock = clock

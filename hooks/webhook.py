@@ -16,6 +16,8 @@ NAME = "kuik"
 SERVICE = "kuik-admission"
 OFF, AUDIT, OPT_IN, ON = "Off", "Audit", "OptIn", "On"
 MIRROR = "Mirror"
+TIMEOUT = 2
+"""Seconds after which the API server goes on without an answer."""
 MODES = (OFF, AUDIT, OPT_IN, ON)
 _WEBHOOKS = {ON: "on", OPT_IN: "opt-in", AUDIT: "audit"}
 _NAMESPACE_NAME = "kubernetes.io/metadata.name"
@@ -60,7 +62,7 @@ def _webhook(one: str, mode: str, bundle: str, settings: Settings) -> Mapping[st
         "reinvocationPolicy": "IfNeeded",
         "rules": [_rule("CREATE", "pods"), _rule("UPDATE", "pods/ephemeralcontainers")],
         "sideEffects": "None",
-        "timeoutSeconds": 2,
+        "timeoutSeconds": TIMEOUT,
     }
 
 

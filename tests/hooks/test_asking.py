@@ -3,8 +3,9 @@
 import threading
 import time
 
-from hooks.asking import Asking
+from hooks.asking import PATIENCE, Asking
 from hooks.facts import Access, Known, Unknown
+from hooks.webhook import TIMEOUT
 from registry.reference import Reference
 
 NGINX = Reference.parse("nginx:1")
@@ -48,6 +49,12 @@ def test_nobody_waits_longer_than_the_patience_and_the_late_answer_serves_the_ne
     go_on.set()
     time.sleep(0.1)
     assert asking.answers([NGINX]) == {NGINX.name: Known("public")}
+
+
+def test_the_shield_has_half_of_the_time_that_the_api_server_gives_admission() -> None:
+    """In 0.3 s a crowd of pods had no answer, and pulled directly."""
+    assert PATIENCE == TIMEOUT / 2
+    assert Asking(None)._patience == PATIENCE
 
 
 def test_answers_are_kept_for_a_while_and_ignorance_only_briefly() -> None:
