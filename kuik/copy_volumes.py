@@ -16,6 +16,7 @@ from registry.copy import Copied, CopyOptions, Progress, Source, copy
 from registry.digest import Digest
 from registry.errors import NotFound, RegistryError, Unreachable
 from registry.manifest import Manifest, Platform
+from registry.pipes import P, Passed
 from registry.reference import Reference
 from registry.referrers import Refers
 from registry.targets import RegistryTarget
@@ -147,9 +148,9 @@ class _Watched:
         with self._watch():
             opened: AbstractContextManager[Iterable[bytes]] = self._source.open_blob(reference, digest, start)
         with opened as pieces:
-            yield self._pieces(pieces)
+            yield Passed(pieces, self._pieces)
 
-    def _pieces(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    def _pieces(self, pieces: Iterable[P]) -> Iterator[P]:
         with self._watch():
             iterator = iter(pieces)
         while True:

@@ -12,7 +12,6 @@ from werkzeug.exceptions import HTTPException
 from proxy.account import Account, log
 from proxy.conditions import Conditions
 from proxy.errors import MethodRefused, NameUnknown, RangeNotSatisfiable, document, told_status
-from proxy.outlet import splices
 from proxy.paging import rewritten
 from proxy.path import Kind, parse, shown
 from proxy.record import SILENT, Recorder
@@ -20,6 +19,7 @@ from proxy.sources.message import API, Answer, Request
 from proxy.span import ByteRange
 from proxy.stream import FileBody, NoBody, Sending, SendingFile
 from registry.errors import NotFound, RegistryError, Unauthorized
+from registry.pipes import splices
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _QUERY = ("n", "last", "artifactType")

@@ -1,25 +1,14 @@
 """The client's socket, and how bytes get into it without passing through Python (splice(2))."""
 
-import contextlib
-import errno
-import fcntl
 import os
 import select
 import socket
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 
-from registry.errors import Unreachable
+from registry.pipes import PIPES, Pipes, fill
 from registry.response import Direct, TimedOut, TooSlow
-
-PIPE_BYTES = 1 << 20
-"""What a pipe may hold: the system's limit for those who are not root (proc(5), pipe-max-size)."""
-
-_KEPT = 16
 
 
 class ClientLeft(Exception):
@@ -32,41 +21,6 @@ class Pace:
 
     seconds: float
     bytes: int
-
-
-class Pipes:
-    """Pipes that are not in use, each of them empty; threads share it."""
-
-    def __init__(self) -> None:
-        self._idle: list[tuple[int, int]] = []
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def one(self) -> Iterator[tuple[int, int]]:
-        """An empty pipe. Whoever leaves with an error may have left bytes in it, so it is not used again."""
-        pipe = self._take()
-        try:
-            yield pipe
-        except BaseException:
-            _close(pipe)
-            raise
-        with self._lock:
-            if len(self._idle) < _KEPT:
-                self._idle.append(pipe)
-                return
-        _close(pipe)
-
-    def _take(self) -> tuple[int, int]:
-        with self._lock:
-            if self._idle:
-                return self._idle.pop()
-        pipe = os.pipe()
-        with contextlib.suppress(OSError):  # a user may have only so many large pipes, and a small one does as well
-            fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        return pipe
-
-
-PIPES = Pipes()
 
 
 class Outlet:
@@ -93,7 +47,8 @@ class Outlet:
         left, watch = direct.left, Watch(direct, pace)
         with self._pipes.one() as (out, into):
             while left:
-                count = _fill(direct, into, left, watch)
+                count = fill(direct, into, left, watch.wait)
+                watch.came(count)
                 left -= count
                 self._drain(out, count, more=left > 0)
                 direct.taken(count)
@@ -106,20 +61,6 @@ class Outlet:
                 count -= os.splice(out, self._client.fileno(), count, flags=flags)
             except OSError as error:
                 raise ClientLeft from error
-
-
-@cache
-def splices() -> bool:
-    """Whether this system moves bytes from one TCP socket to another by splice; some sandboxes do not."""
-    try:
-        with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as near:
-            far, _ = server.accept()
-            with far, PIPES.one() as (out, into):
-                near.sendall(b"x")
-                moved = os.splice(far.fileno(), into, 1)
-                return bool(moved and os.splice(out, far.fileno(), moved) and near.recv(1))
-    except OSError:
-        return False
 
 
 class Slowness:
@@ -172,24 +113,3 @@ class Watch:
             self._slowness.waited(time.monotonic() - begun)
         elif not there:
             raise TimedOut(f"nothing came for {timeout:.0f} s")
-
-
-def _fill(direct: Direct, into: int, left: int, watch: Watch) -> int:
-    """Move what is there into the pipe, which is empty; wait where nothing is."""
-    while True:
-        try:
-            count = os.splice(direct.socket.fileno(), into, min(left, PIPE_BYTES), flags=os.SPLICE_F_MOVE)
-        except BlockingIOError:
-            watch.wait()
-            continue
-        except OSError as error:
-            raise Unreachable(f"the connection broke: {os.strerror(error.errno or errno.EIO).lower()}") from error
-        if not count:
-            raise Unreachable(f"it broke off, {left} bytes before the end")
-        watch.came(count)
-        return count
-
-
-def _close(pipe: tuple[int, int]) -> None:
-    for end in pipe:
-        os.close(end)

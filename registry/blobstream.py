@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 from registry.digest import Digest
 from registry.errors import Corrupt, ServerFailure, Unreachable
 from registry.failures import raise_for
+from registry.pipes import P, Piece, piped, through_pipe
 from registry.response import PIECE, Response, TimedOut
 from registry.retries import Retries
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from werkzeug.datastructures import ContentRange
 
 _PROGRESS = 8 << 20
+_FIRST = 32 * 1024
+"""Bytes that are read before the others may pass Python by."""
 
 
 class BlobStream:
@@ -37,10 +40,17 @@ class BlobStream:
         self._open()
 
     def __iter__(self) -> Iterator[bytes]:
+        return self._mended(self._rest)
+
+    def piped(self) -> Iterator[Piece]:
+        """The same, in pipes where that can be, for who passes the bytes on."""
+        return self._mended(self._rest_piped)
+
+    def _mended(self, rest: Callable[[], Iterator[P]]) -> Iterator[P]:
         breaks, mark = 0, self._position
         while True:
             try:
-                yield from self._rest()
+                yield from rest()
             except Unreachable as error:
                 weight = 2 if isinstance(error, TimedOut) else 1
                 breaks = weight + (breaks if self._position - mark < _PROGRESS else 0)
@@ -71,13 +81,29 @@ class BlobStream:
         if self._response is None:
             return
         for piece in self._response.pieces(PIECE):
-            skipped = min(self._skip, len(piece))
-            self._skip -= skipped
-            rest = piece[skipped:] if skipped else piece
-            self._position += len(rest)
-            if rest:
-                yield rest
+            yield from self._wanted(piece)
         self._ended()
+
+    def _rest_piped(self) -> Iterator[Piece]:
+        if self._response is None:
+            return
+        for piece in self._response.pieces(PIECE, _FIRST):
+            yield from self._wanted(piece)
+            direct = None if self._skip else self._response.direct()
+            if direct and (moved := through_pipe(direct)):
+                for one in moved:
+                    self._position += len(one)
+                    yield one
+                break
+        self._ended()
+
+    def _wanted(self, piece: bytes) -> Iterator[bytes]:
+        skipped = min(self._skip, len(piece))
+        self._skip -= skipped
+        rest = piece[skipped:] if skipped else piece
+        self._position += len(rest)
+        if rest:
+            yield rest
 
     def _ended(self) -> None:
         self.close()
@@ -138,8 +164,14 @@ class ContinuedStream(BlobStream):
         self._rest_from = rest
 
     def __iter__(self) -> Iterator[bytes]:
+        return self._continued(iter)
+
+    def piped(self) -> Iterator[Piece]:
+        return self._continued(lambda stream: iter(piped(stream)))
+
+    def _continued(self, pieces: Callable[[BlobStream], Iterator[P]]) -> Iterator[P]:
         try:
-            for piece in self._now:
+            for piece in pieces(self._now):
                 self._at += len(piece)
                 yield piece
         except Unreachable:
@@ -148,7 +180,7 @@ class ContinuedStream(BlobStream):
             self.resumed += 1
             if None not in (self.size, self._now.size) and self.size != self._now.size:
                 raise
-            yield from self._now
+            yield from pieces(self._now)
 
     def close(self) -> None:
         self._now.close()

@@ -22,6 +22,7 @@ from registry.manifest import (
     Manifest,
     parse_manifest,
 )
+from registry.pipes import Piece
 from registry.reference import Reference, is_tag
 from registry.response import Response, TimedOut
 from registry.transport import Transport
@@ -152,7 +153,7 @@ class Client:
         return push.resume(self.transport, upload)
 
     def finish_upload(
-        self, upload: push.Upload, descriptor: Descriptor, pieces: Iterable[bytes], start: int = 0
+        self, upload: push.Upload, descriptor: Descriptor, pieces: Iterable[Piece], start: int = 0
     ) -> None:
         """Send a blob's bytes from `start` on; the registry checks the digest of the whole."""
         push.finish(self.transport, upload, descriptor, pieces, start)

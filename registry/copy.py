@@ -12,6 +12,7 @@ from registry.contents import Contents, contents
 from registry.digest import Digest
 from registry.errors import Corrupt, NotFound, RegistryError
 from registry.manifest import Descriptor, Manifest, Platform
+from registry.pipes import P, Passed
 from registry.reference import Reference
 
 Fetch = Callable[[int], AbstractContextManager[Iterable[bytes]]]
@@ -247,7 +248,7 @@ class _BlobFetch:
         self._go_on()
         with self._run.source.open_blob(self._reference, self._blob.digest, start) as stream:
             self._begin_at(start)
-            yield self._pieces(stream)
+            yield Passed(stream, self._pieces)
 
     def finish(self) -> None:
         """The target has proven and kept the blob."""
@@ -261,7 +262,7 @@ class _BlobFetch:
             self._run.progress.advanced(self._blob.digest, start - (self._position or 0))
         self._position = start
 
-    def _pieces(self, stream: Iterable[bytes]) -> Iterator[bytes]:
+    def _pieces(self, stream: Iterable[P]) -> Iterator[P]:
         for piece in stream:
             self._go_on()
             self._run.count(len(piece))

@@ -10,6 +10,7 @@ from registry.digest import Digest
 from registry.errors import Corrupt, RegistryError, ServerFailure
 from registry.failures import raise_for
 from registry.manifest import Descriptor, Manifest
+from registry.pipes import Piece
 from registry.reference import Reference
 from registry.response import Response
 from registry.transport import Transport
@@ -46,7 +47,7 @@ def resume(transport: Transport, upload: Upload) -> tuple[Upload, int]:
 
 
 def finish(
-    transport: Transport, upload: Upload, descriptor: Descriptor, pieces: Iterable[bytes], start: int = 0
+    transport: Transport, upload: Upload, descriptor: Descriptor, pieces: Iterable[Piece], start: int = 0
 ) -> None:
     """Send the blob from byte `start` on in one request; raises Corrupt when `pieces` are more or fewer than that."""
     joint = "&" if "?" in upload.target else "?"
@@ -56,7 +57,7 @@ def finish(
         upload.host,
         f"{upload.target}{joint}digest={descriptor.digest}",
         headers={"Content-Type": "application/octet-stream", **chunk},
-        body=_Pieces(pieces, descriptor, start) if descriptor.size > start else b"".join(pieces),
+        body=_Pieces(pieces, descriptor, start) if descriptor.size > start else _joined(pieces),
         credentials=upload.credentials,
         scope=upload.scope,
     ) as response:
@@ -141,10 +142,14 @@ def _received(response: Response) -> int:
     return int(last) + 1 if int(last) else 0  # 0-0 is also what a registry says that has nothing
 
 
+def _joined(pieces: Iterable[Piece]) -> bytes:
+    return b"".join(piece if isinstance(piece, bytes) else b"".join(piece) for piece in pieces)
+
+
 class _Pieces:
     """A request body with a length, which holds its source to it."""
 
-    def __init__(self, pieces: Iterable[bytes], descriptor: Descriptor, start: int) -> None:
+    def __init__(self, pieces: Iterable[Piece], descriptor: Descriptor, start: int) -> None:
         self._start = start
         self._pieces = pieces
         self._descriptor = descriptor
@@ -152,7 +157,7 @@ class _Pieces:
     def __len__(self) -> int:
         return self._descriptor.size - self._start
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[Piece]:
         sent, size = self._start, self._descriptor.size
         for piece in self._pieces:
             sent += len(piece)

@@ -14,7 +14,6 @@ from urllib.parse import urlencode
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 
 from registry.address import MAX_REDIRECTS, REDIRECTS, Address, endpoint, named, redirected, travelling
@@ -26,6 +25,8 @@ from registry.failures import raise_for
 from registry.hosts import HostSettings, Timeouts, host_settings
 from registry.network import failure
 from registry.pauses import Pauses
+from registry.pipes import Piece
+from registry.pools import adapter
 from registry.redact import redact
 from registry.response import Response, TimedOut
 from registry.retries import NO_RETRIES, Retries
@@ -68,7 +69,7 @@ class Sized(Protocol):
     """A body that is streamed: iterated once, `len()` bytes in all."""
 
     def __len__(self) -> int: ...
-    def __iter__(self) -> Iterator[bytes]: ...
+    def __iter__(self) -> Iterator[Piece]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ class Transport:
         self._pauses = pauses
         self._watcher = watcher
         self._always = {"User-Agent": user_agent, "Accept": "*/*", "Accept-Encoding": "identity", **(headers or {})}
-        self._adapter = HTTPAdapter(pool_connections=_HOSTS, pool_maxsize=CONNECTIONS)
+        self._adapter = adapter(_HOSTS, CONNECTIONS, timeouts.read)
         self._authorization = Authorization(self._ask, self._is_plain, Tokens())
 
     def send(  # noqa: PLR0913  one request has this many parts; all but three are optional

@@ -13,6 +13,7 @@ from registry.copy import Fetch
 from registry.digest import Digest
 from registry.errors import RegistryError, ServerFailure, Unreachable
 from registry.manifest import Descriptor
+from registry.pipes import Piece, piped
 from registry.push import Upload
 from registry.reference import Reference
 from registry.response import TimedOut
@@ -79,7 +80,7 @@ class Uploads:
         key = place.name, blob.digest
         try:
             with nullcontext(()) if 0 < start == blob.size else fetch(start) as pieces:
-                body = _Heard(pieces)
+                body = _Heard(piped(pieces) if blob.size > start else pieces)
                 try:
                     self._client.finish_upload(upload, blob, body, start)
                 except RegistryError as error:
@@ -101,11 +102,11 @@ class Uploads:
 class _Heard:
     """Pieces of a source, which remembers that it was the source that failed."""
 
-    def __init__(self, pieces: Iterable[bytes]) -> None:
+    def __init__(self, pieces: Iterable[Piece]) -> None:
         self._pieces = pieces
         self.failed = False
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[Piece]:
         try:
             yield from self._pieces
         except RegistryError:

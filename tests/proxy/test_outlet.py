@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.outlet import ClientLeft, Outlet, splices
+from proxy.outlet import ClientLeft, Outlet
 from registry.errors import Unreachable
+from registry.pipes import splices
 from registry.response import Response, TimedOut
 from registry.transport import NO_RETRIES, HostSettings, Timeouts, Transport
 from tests.rig import faulty
