@@ -1,7 +1,7 @@
 """The CRDs' schemas, from the files that a cluster applies: what is valid, and what a field is when it is left out."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
 
 from kube.types import API_VERSION, GROUP, Object, parse_time
 
@@ -19,6 +20,21 @@ _FORMATS = FormatChecker(formats=())
 @_FORMATS.checks("date-time")
 def _is_time(value: Any) -> bool:
     return not isinstance(value, str) or parse_time(value) is not None
+
+
+def _no_two_alike(_validator: Any, keys: Sequence[str], instance: Any, _schema: Any) -> Iterator[ValidationError]:
+    """What an API server asks of a list of objects that are told apart by some of their fields."""
+    seen: set[str] = set()
+    for entry in instance if isinstance(instance, list) else ():
+        said = ", ".join(f"{key} {entry[key]!r}" for key in keys if isinstance(entry, Mapping) and key in entry)
+        if said and said in seen:
+            yield ValidationError(f"two entries have the {said}: each needs one of its own")
+        seen.add(said)
+
+
+_Validator: type[Draft202012Validator] = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator, {"x-kubernetes-list-map-keys": _no_two_alike}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +85,7 @@ def _schemas() -> Mapping[str, Mapping[str, Any]]:
 
 @cache
 def _validator(kind: str) -> Draft202012Validator:
-    return Draft202012Validator(_closed(_schemas()[kind], top=True), format_checker=_FORMATS)
+    return _Validator(_closed(_schemas()[kind], top=True), format_checker=_FORMATS)
 
 
 def _closed(schema: Any, *, top: bool = False) -> Any:
@@ -83,6 +99,8 @@ def _closed(schema: Any, *, top: bool = False) -> Any:
         closed["uniqueItems"] = True
     if isinstance(schema.get("pattern"), str):
         closed["pattern"] = re.sub(r"\$$", r"\\Z", schema["pattern"])  # in Python `$` lets a newline follow
+    if "description" in closed and isinstance(closed.get("items"), Mapping):
+        closed["items"] = {"description": closed["description"], **closed["items"]}  # for errors in one of them
     properties = schema.get("properties")
     if isinstance(properties, Mapping):
         closed["properties"] = {name: _closed(value) for name, value in properties.items()}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import click
 
 from kuik.audit import Numbers, numbers
+from kuik.commands.cluster import cluster, cluster_options
 from kuik.commands.output import output_option, plain_table, show
 
 _HEADINGS = ("NAMESPACE", "PODS", "AUDITED", "REWRITTEN", "WOULD-REWRITE", "WOULD-LEAVE", "WHY")
@@ -18,24 +19,20 @@ Example:
   kuik pods audit                        once pods were made"""
 )
 @click.option("-n", "--namespace", "namespaces", multiple=True, help="Only these namespaces; repeatable.")
-@click.option("--kubeconfig", type=click.Path(dir_okay=False), help="By default as kubectl does.")
+@cluster_options
 @output_option
-def audit(namespaces: tuple[str, ...], kubeconfig: str | None, output: str) -> None:
+def audit(namespaces: tuple[str, ...], kubeconfig: str | None, context: str | None, output: str) -> None:
     """Count what mode On would do to pods, as mode Audit noted it on those that were made since.
 
     WOULD-REWRITE and WOULD-LEAVE are containers; WHY names the rules that leave them, with their numbers. Pods older
     than the mode are in PODS and not in AUDITED. `kuik policy plan` tells of pods that exist, by the policies.
     """
-    from kube.client import Api, KubernetesError
     from kube.paths import KINDS
     from kuik.rescue.perform import pods_of
 
-    try:
-        api = Api.from_kubeconfig(kubeconfig)
+    with cluster(kubeconfig, context) as api:
         pods = pods_of(api, namespaces) if namespaces else api.items(KINDS["Pod"].collection())
         found = numbers(pods)
-    except KubernetesError as error:
-        raise click.ClickException(str(error)) from error
     show(
         [dict(one.document(name)) for name, one in sorted(found.items())],
         output,

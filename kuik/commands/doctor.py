@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import click
 
+from kuik.commands.cluster import cluster, cluster_options
 from kuik.commands.output import FORMATS, plain_table, show
 from kuik.doctor.finding import Finding, Level
 
@@ -22,23 +23,27 @@ Examples:
 @click.option("-n", "--namespace", default="default", show_default=True, help="Where pods are tried, by dry run.")
 @click.option("--kuik-namespace", default="kuik-system", show_default=True, help="Where kuik is, or will be.")
 @click.option("--registry", metavar="URL", help="Check the registry too, by pushing a tiny image, as `registry check`.")
-@click.option("--kubeconfig", type=click.Path(dir_okay=False), help="By default as kubectl does.")
+@cluster_options
 @click.option("-o", "--output", type=click.Choice(FORMATS), default="table", show_default=True)
-def doctor(namespace: str, kuik_namespace: str, registry: str | None, kubeconfig: str | None, output: str) -> None:
+def doctor(
+    namespace: str,
+    kuik_namespace: str,
+    registry: str | None,
+    kubeconfig: str | None,
+    context: str | None,
+    output: str,
+) -> None:
     """Look for what keeps kuik from doing its work in a cluster, or would once it is installed.
 
     Nothing is changed: pods are sent to be made in a dry run. What you may not read is said to be unknown. Exits with 1
     where something fails.
     """
-    from kube.client import Api, KubernetesError
     from kuik.doctor.diagnosis import diagnose
     from kuik.doctor.gather import gather
 
-    try:
-        cluster = gather(Api.from_kubeconfig(kubeconfig), kuik_namespace, namespace)
-    except KubernetesError as error:
-        raise click.ClickException(str(error)) from error
-    found = [*diagnose(cluster), *(_registry(registry) if registry else ())]
+    with cluster(kubeconfig, context) as api:
+        gathered = gather(api, kuik_namespace, namespace)
+    found = [*diagnose(gathered), *(_registry(registry) if registry else ())]
     if output == "table":
         for one in found:
             click.echo(f"{_MARKS[one.level]:<5} {one.check:<15} {one.what}")

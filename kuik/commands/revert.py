@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hooks.facts import Settings
+from kuik.commands.cluster import cluster, cluster_options
 from kuik.commands.output import output_option, plain_table, show
 from kuik.rescue.decision import World
 from kuik.revert.decision import ALONE, ENDS, EVICT, PUT_BACK, WRITTEN, Holder
@@ -38,7 +39,7 @@ Examples:
 @click.option("--dry-run", is_flag=True, help="Change nothing; only list.")
 @click.option("--timeout", type=click.FloatRange(1, 86400), default=300.0, show_default=True, help="Seconds a pod.")
 @click.option("--proxy", default=DEFAULT_PROXY, show_default=True, metavar="HOST:PORT", help="The proxies' name.")
-@click.option("--kubeconfig", type=click.Path(dir_okay=False), help="By default as kubectl does.")
+@cluster_options
 @output_option
 def revert(
     namespaces: tuple[str, ...],
@@ -47,6 +48,7 @@ def revert(
     timeout: float,
     proxy: str,
     kubeconfig: str | None,
+    context: str | None,
     output: str,
 ) -> None:
     """Give pods the original names of their images back, so that they need the node proxies no more.
@@ -57,13 +59,11 @@ def revert(
 
     Prints the pods that still need the proxies. Exits with 0 when there are none, with 1 when there are.
     """
-    from kube.client import Api, KubernetesError
     from kuik.revert.perform import Pace, holders, put_back
     from kuik.revert.perform import evict as roll
 
     world = World(settings=Settings(proxy=proxy))
-    try:
-        api = Api.from_kubeconfig(kubeconfig)
+    with cluster(kubeconfig, context) as api:
         if evict and not dry_run:
             _refuse_while_rewriting(api)
         found = holders(api, namespaces, world)
@@ -73,8 +73,6 @@ def revert(
             if evict:
                 roll(api, found, world, Pace(patience=timeout), _say)
             found = holders(api, namespaces, world)
-    except KubernetesError as error:
-        raise click.ClickException(str(error)) from error
     _print(found, output)
     sys.exit(1 if found else 0)
 

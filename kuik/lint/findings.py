@@ -10,6 +10,7 @@ from hooks.glob import glob
 from hooks.policy import Policies
 from hooks.rules import IGNORE, Rule
 from kube.types import Key, Object, metadata
+from kuik.lint.names import impossible
 from kuik.lint.overlap import covers, meet
 from kuik.plan.groups import workloads_of
 
@@ -32,7 +33,7 @@ def static(policies: Policies) -> list[Finding]:
     """What the rules themselves tell, the strongest rules first."""
     enforced = [(rule.name, rule) for rule in policies.enforced]
     others = [(rule.name, rule) for rule in policies.others]
-    found = [*_in_order(enforced), *_loosening(enforced)]
+    found = [*_misnamed(policies), *_in_order(enforced), *_loosening(enforced)]
     for namespace in sorted(policies.own):
         own = [
             (_named(rule, namespace), replace(rule, namespaces=(glob(namespace),))) for rule in policies.own[namespace]
@@ -55,10 +56,23 @@ def unmatched(policies: Policies, objects: Mapping[Key, Object], settings: Setti
             if not isinstance(reference, Obstacle):
                 image = str(reference.identity)
                 matched.update(_named(rule, namespace) for rule in rules if rule.names(image))
-    every_rule = [rule.name for rule in (*policies.enforced, *policies.others)]
-    every_rule += [_named(rule, namespace) for namespace, own in policies.own.items() for rule in own]
+    every_rule = [name for name, _ in _every(policies)]
     why = "no workload that is there uses an image that the rule is about"
     return [Finding(name, NEVER, why) for name in every_rule if name not in matched]
+
+
+def _every(policies: Policies) -> Iterator[tuple[str, Rule]]:
+    yield from ((rule.name, rule) for rule in (*policies.enforced, *policies.others))
+    yield from ((_named(rule, namespace), rule) for namespace, own in policies.own.items() for rule in own)
+
+
+def _misnamed(policies: Policies) -> Iterator[Finding]:
+    """Rules that name images as no image is ever called."""
+    for name, rule in _every(policies):
+        for pattern in rule.images:
+            why = impossible(pattern.pattern)
+            if why:
+                yield Finding(name, NEVER, f"{pattern.pattern} stands for no image: {why}")
 
 
 def _named(rule: Rule, namespace: str) -> str:

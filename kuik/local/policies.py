@@ -16,18 +16,20 @@ from kuik.local.workloads import DEFAULT_NAMESPACE
 from registry.reference import Reference
 
 KINDS = frozenset({CLUSTER_CACHE_POLICY, CACHE_POLICY})
-_OF_CACHE = ("retention", "refresh", "platforms")
+_OF_CACHE = ("retention", "refresh", "platforms", "referrers")
+_MAX_SAID = 3
 
 
 def checked(policy: Object, origin: str) -> Object:
     """The policy with its defaults; raises ManifestError, whose message begins with `origin`, for what is not valid."""
-    for problem in _problems(policy):
-        raise ManifestError(f"{origin}: {problem}")
+    problems = [str(one) for one in validate(policy)] or list(_problems(policy))
+    if problems:
+        raise ManifestError(f"{origin}: {'; '.join(problems[:_MAX_SAID])}")
     return defaulted(policy)
 
 
 def _problems(policy: Object) -> Iterator[str]:
-    yield from map(str, validate(policy))
+    """What no schema can say."""
     for at, rule in enumerate(entries(part(policy, "spec"), "rules")):
         if rule.get("action") == IGNORE and any(name in rule for name in _OF_CACHE):
             yield f"spec.rules.{at}: action {IGNORE} caches nothing: leave out {', '.join(_OF_CACHE)}"

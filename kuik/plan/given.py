@@ -1,9 +1,10 @@
 """What `--from` and `--to` name: a folder, a file, standard input, or a git revision."""
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
-from kube.types import Object
+from kube.types import CACHE_POLICY, CLUSTER_CACHE_POLICY, IMAGE_CACHE, Key, Object
 from kuik.local.documents import ManifestError
 from kuik.local.manifests import parse
 from kuik.plan.tree import Disk, Revision, policies_in
@@ -12,8 +13,23 @@ from kuik.plan.tree import Disk, Revision, policies_in
 def given(name: str, beside: str = "") -> list[Object]:
     """The policies at a path; or at a revision, of the same path as `beside`; or at REVISION:PATH.
 
-    Raises ManifestError.
+    Raises ManifestError, also where two of one name say different things: which one counts would be chance.
     """
+    found = _given(name, beside)
+    _check_names(found)
+    return found
+
+
+def _check_names(found: Iterable[Object]) -> None:
+    seen: dict[Key, Object] = {}
+    for one in found:
+        if one["kind"] in (CLUSTER_CACHE_POLICY, CACHE_POLICY, IMAGE_CACHE):
+            key = Key.of(one)
+            if seen.setdefault(key, one) != one:
+                raise ManifestError(f"{key.kind} {key.name} is given twice and says different things: name it anew")
+
+
+def _given(name: str, beside: str) -> list[Object]:
     if name == "-":
         return parse(sys.stdin.read(), "standard input")
     if Path(name).exists():

@@ -17,6 +17,15 @@ def image_cache(**spec: Any) -> dict[str, Any]:
     return {"apiVersion": "kuik.dev/v1alpha1", "kind": "ImageCache", "metadata": {"name": "default"}, "spec": spec}
 
 
+def rule(**match: Any) -> dict[str, Any]:
+    return {"name": "r", "action": "Cache", "match": match}
+
+
+def policy(*rules: dict[str, Any]) -> dict[str, Any]:
+    meta, spec = {"name": "p"}, {"rules": list(rules)}
+    return {"apiVersion": "kuik.dev/v1alpha1", "kind": "ClusterCachePolicy", "metadata": meta, "spec": spec}
+
+
 def test_all_kinds_have_a_schema() -> None:
     assert kinds() == (
         "CachePolicy",
@@ -80,6 +89,10 @@ def test_a_spec_that_is_left_out_is_the_default_one() -> None:
         (image_cache(registries=[{"host": "a.example", "ca": "x"}]), "spec.registries.0.ca", "PEM"),
         (image_cache(registries=[{"host": "a.example", "plainHttp": True}]), "spec.registries.0", "plainHTTP"),
         (image_cache(platforms=["linux/amd64", "linux/amd64"]), "spec.platforms", "unique"),
+        (image_cache(registries=[{"host": "a.io"}, {"host": "a.io"}]), "spec.registries", "two entries have the host"),
+        (policy({"name": "a", "action": "Cache"}, {"name": "a", "action": "Ignore"}), "spec.rules", "name 'a'"),
+        (policy(rule(images=["^docker.io/(a|b)"])), "spec.rules.0.match.images.0", "* stands for any characters"),
+        (policy(rule(namespaces=["Team A"])), "spec.rules.0.match.namespaces.0", "Namespaces by name"),
     ],
 )
 def test_what_is_wrong_is_named(obj: dict[str, Any], field: str, word: str) -> None:

@@ -1,5 +1,9 @@
 """The command line as a whole: help with examples, completion, the demo."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -36,6 +40,38 @@ def test_help_is_there(command: tuple[str, ...]) -> None:
 def test_help_of_the_whole_lists_every_command() -> None:
     text = kuik("--help").stdout
     assert all(command[0] in text for command in COMMANDS)
+
+
+def every(command: click.Command, *words: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Each command that can be typed, with its words."""
+    if not isinstance(command, click.Group):
+        yield words, command
+        return
+    for name in command.list_commands(click.Context(command)):
+        inner = command.get_command(click.Context(command), name)
+        assert inner is not None
+        yield from every(inner, *words, name)
+
+
+def test_whatever_asks_a_cluster_can_be_told_which() -> None:
+    asked = 0
+    for words, command in every(main):
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert ("--kubeconfig" in options) == ("--context" in options), words
+        asked += "--context" in options
+    assert asked > 10
+
+
+@pytest.mark.parametrize(
+    "words", [("doctor",), ("pods", "audit"), ("pods", "revert"), ("policy", "lint", "--cluster", "policies")]
+)
+def test_a_context_that_is_not_there_is_named(tmp_path: Path, words: tuple[str, ...]) -> None:
+    config = tmp_path / "config"
+    config.write_text("{apiVersion: v1, kind: Config, clusters: [], contexts: [], users: [], current-context: ''}")
+    done = CliRunner().invoke(main, [*words, "--kubeconfig", str(config), "--context", "elsewhere"])
+    assert done.exit_code == 1
+    assert "elsewhere" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

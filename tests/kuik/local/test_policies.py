@@ -22,7 +22,11 @@ def policy(rule: Any, kind: str = "CachePolicy") -> dict[str, Any]:
         ({"action": "Drop"}, "spec.rules.0.action"),
         ({"match": {"image": ["x"]}}, "spec.rules.0.match: unknown field image"),
         ({"retention": "30d"}, "spec.rules.0: action Ignore caches nothing"),
+        ({"referrers": True}, "spec.rules.0: action Ignore caches nothing"),
         ({"action": "Cache", "retention": "30 days"}, "spec.rules.0.retention"),
+        ({"match": {"images": ["docker.io/(a|b)"]}}, "spec.rules.0.match.images.0"),
+        ({"action": "Cache", "retension": "7d", "refresh": {}}, "'mode' is missing"),
+        ({"action": "Cache", "retension": "7d", "refresh": {}}, "unknown field retension"),
         ({"match": {"podSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}}, "values"),
     ],
 )
