@@ -1,8 +1,11 @@
-"""The two places that images are copied to: an image layout folder, and a registry."""
+"""A registry as what images are copied to; an image layout folder is one too: `registry.layout_target`."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 from registry.attached import fallback_tag
 from registry.blobstream import BlobStream
@@ -11,69 +14,16 @@ from registry.commons import Commons
 from registry.contents import Contents
 from registry.copy import Fetch
 from registry.digest import Digest
-from registry.errors import Corrupt, NotFound, ServerFailure
-from registry.ingest import Ingest
-from registry.layout import Layout
-from registry.manifest import Descriptor, Manifest, parse_manifest
+from registry.errors import NotFound, ServerFailure
+from registry.manifest import Descriptor, Manifest
 from registry.proxied import inside
 from registry.reference import Reference
 from registry.uploads import Uploads
 from registry.verify import verified
 
+_AT_ONCE = 8
 
-class LayoutTarget:
-    """Keeps images in an image layout, under their own names."""
-
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
-
-    def copying(self) -> AbstractContextManager[None]:
-        return self._layout.copying()
-
-    def manifest(self, _reference: Reference, child: Descriptor) -> Manifest | None:
-        """A stored manifest, or None; one whose bytes were damaged on the disk counts as not there."""
-        with suppress(NotFound, Corrupt):
-            return parse_manifest(self._read(child.digest), child.media_type, child.digest)
-        return None
-
-    def read_blob(self, _reference: Reference, blob: Descriptor) -> bytes:
-        return self._read(blob.digest)
-
-    def put_blob(self, _reference: Reference, blob: Descriptor, fetch: Fetch) -> None:
-        """Resumes what was interrupted; where that proves damaged, begins once more at zero."""
-        with self._layout.blobs.ingest(blob.digest, blob.size) as ingest:
-            resumed = ingest.offset > 0
-            try:
-                with _discarding(ingest):
-                    return _fill(ingest, fetch)
-            except Corrupt:
-                if not resumed:
-                    raise
-        with self._layout.blobs.ingest(blob.digest, blob.size) as ingest, _discarding(ingest):
-            return _fill(ingest, fetch)
-
-    def put_manifest(self, _reference: Reference, manifest: Manifest) -> None:
-        """Heals a stored manifest whose bytes were damaged on the disk."""
-        with suppress(NotFound):
-            if self._read(manifest.digest) != manifest.raw:
-                self._layout.blobs.remove(manifest.digest)
-        self._layout.blobs.put(manifest.digest, manifest.raw)
-
-    def holds(self, _reference: Reference, _parts: Contents) -> bool:
-        """Never sure: bytes that the disk damaged are found, and healed, only by going through all parts."""
-        return False
-
-    def tag(self, reference: Reference, parts: Contents) -> None:
-        blobs = self._layout.blobs
-        lost = [manifest.digest for manifest in parts.manifests if blobs.size(manifest.digest) is None]
-        lost += self._layout.lacking(parts.blobs)
-        if lost:
-            raise ServerFailure(f"{lost[0]} of {reference} vanished from the store during the copy; try again")
-        self._layout.tag(reference, parts.manifests[-1])
-
-    def _read(self, digest: Digest) -> bytes:
-        with self._layout.blobs.open(digest) as file:
-            return file.read()
+T = TypeVar("T")
 
 
 class RegistryTarget:
@@ -103,8 +53,8 @@ class RegistryTarget:
         place, root = self._place(reference), parts.manifests[-1]
         return (
             self._named(replace(place, tag=reference.anchor, digest=None)) == root.digest
-            and all(self._named(place.with_digest(one.digest)) == one.digest for one in parts.manifests[:-1])
-            and all(self._client.has_blob(place, blob.digest) == blob.size for blob in parts.blobs)
+            and all(_looked_at(partial(self._has_manifest, place), parts.manifests[:-1]))
+            and all(_looked_at(partial(self._has_blob, place), parts.blobs))
         )
 
     def read_blob(self, reference: Reference, blob: Descriptor) -> bytes:
@@ -126,12 +76,14 @@ class RegistryTarget:
         place = self._place(reference)
         self._anchor(replace(place, tag=reference.anchor, digest=None), parts.manifests[-1].digest)
         self._client.push_manifest(replace(place, tag=reference.anchor, digest=None), parts.manifests[-1])
-        for manifest in parts.manifests:
-            with _lost(manifest.digest, reference):
-                self._client.head(place.with_digest(manifest.digest))
-        for blob in parts.blobs:
-            if self._client.has_blob(place, blob.digest) is None:
-                raise _loss(blob.digest, reference)
+        there = (
+            *_looked_at(partial(self._has_manifest, place), parts.manifests),
+            *_looked_at(lambda blob: self._client.has_blob(place, blob.digest) is not None, parts.blobs),
+        )
+        digests = [part.digest for part in parts.manifests] + [blob.digest for blob in parts.blobs]
+        for digest, is_there in zip(digests, there, strict=True):
+            if not is_there:
+                raise ServerFailure(f"{digest} of {reference} vanished from the registry during the copy; try again")
 
     def _anchor(self, tag: Reference, digest: Digest) -> None:
         with suppress(NotFound):
@@ -151,6 +103,12 @@ class RegistryTarget:
 
     def _place(self, reference: Reference) -> Reference:
         return inside(reference, self.host, private=self._private)
+
+    def _has_manifest(self, place: Reference, manifest: Manifest) -> bool:
+        return self._named(place.with_digest(manifest.digest)) == manifest.digest
+
+    def _has_blob(self, place: Reference, blob: Descriptor) -> bool:
+        return self._client.has_blob(place, blob.digest) == blob.size
 
     def _named(self, place: Reference) -> Digest | None:
         try:
@@ -180,32 +138,10 @@ class Stored:
         return self._client.open_blob(inside(reference, self._host, private=self._private), digest, start)
 
 
-def _fill(ingest: Ingest, fetch: Fetch) -> None:
-    if ingest.done:
-        return
-    if ingest.offset != ingest.size:  # else all bytes came before, or there are none: only their proof is left
-        with fetch(ingest.offset) as pieces:
-            for piece in pieces:
-                ingest.write(piece)
-    ingest.commit()
-
-
-@contextmanager
-def _discarding(ingest: Ingest) -> Iterator[None]:
-    try:
-        yield
-    except Corrupt:
-        ingest.discard()
-        raise
-
-
-@contextmanager
-def _lost(digest: Digest, reference: Reference) -> Iterator[None]:
-    try:
-        yield
-    except NotFound as error:
-        raise _loss(digest, reference) from error
-
-
-def _loss(digest: Digest, reference: Reference) -> ServerFailure:
-    return ServerFailure(f"{digest} of {reference} vanished from the registry during the copy; try again")
+def _looked_at(look: Callable[[T], bool], parts: Sequence[T]) -> Iterator[bool]:
+    """What `look` says of each part, several at a time; none any more once nobody wants to know."""
+    with ThreadPoolExecutor(max(1, min(_AT_ONCE, len(parts))), thread_name_prefix="look") as pool:
+        try:
+            yield from pool.map(look, parts)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

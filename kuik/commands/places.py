@@ -16,9 +16,10 @@ from registry.client import Client
 from registry.copy import Source, Target
 from registry.credentials import InvalidDockerConfig
 from registry.errors import RegistryError
+from registry.layout_target import LayoutTarget
 from registry.own_registry import own_credentials
 from registry.reference import InvalidReference, Reference
-from registry.targets import LayoutTarget, RegistryTarget
+from registry.targets import RegistryTarget
 from registry.transport import Transport, host_settings
 
 

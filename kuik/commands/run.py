@@ -26,7 +26,7 @@ from kuik.through_shield import ThroughShield
 from registry.client import Client
 from registry.credentials import Credentials
 from registry.errors import RegistryError
-from registry.targets import LayoutTarget
+from registry.layout_target import LayoutTarget
 
 POLL_SECONDS = 1.0
 _NOTHING_TO_EXPIRE = "no manifests were given, so nothing is known of what is in use"

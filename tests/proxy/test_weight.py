@@ -9,7 +9,7 @@ from tests.rig.components import ROOT
 OURS = {"proxy", "registry", "telemetry"}
 LIBRARIES = {
     *("flask", "werkzeug", "jinja2", "markupsafe", "itsdangerous", "blinker", "click"),
-    *("requests", "urllib3", "certifi", "idna", "charset_normalizer", "tenacity"),
+    *("requests", "urllib3", "certifi", "idna", "charset_normalizer"),
     *("gunicorn", "prometheus_client"),
 }
 MOST_ANONYMOUS = 36 << 20

@@ -13,9 +13,9 @@ from registry.copy import Copied, CopyOptions, copy
 from registry.digest import Digest
 from registry.errors import Corrupt, NoPlatform, NotFound, StoreFull, Unreachable, Unsupported
 from registry.layout import Layout
+from registry.layout_target import LayoutTarget
 from registry.manifest import OCI_INDEX, OCI_MANIFEST, Descriptor, Platform
 from registry.reference import Reference
-from registry.targets import LayoutTarget
 from tests.registry.memory_source import MemorySource
 from tests.rig.images import BuiltImage, image, index, multi_platform
 

@@ -13,7 +13,7 @@ from registry.blobs import BlobFolder
 from registry.copy import copy
 from registry.digest import Digest
 from registry.layout import Layout
-from registry.targets import LayoutTarget
+from registry.layout_target import LayoutTarget
 from tests.registry.memory_source import PIECE, MemorySource
 from tests.rig.images import BuiltImage, image, index, multi_platform
 
@@ -38,7 +38,7 @@ import sys
 from pathlib import Path
 from registry.copy import CopyOptions, copy
 from registry.layout import Layout
-from registry.targets import LayoutTarget
+from registry.layout_target import LayoutTarget
 from tests.registry.memory_source import MemorySource
 from tests.registry.test_copy_processes import NAME, the_image
 source, pieces = MemorySource(), 0

@@ -11,9 +11,10 @@ from registry.copy import CopyOptions, copy
 from registry.credentials import Credentials
 from registry.errors import Corrupt, NoPlatform, NotFound, ServerFailure, Unauthorized
 from registry.layout import Layout
+from registry.layout_target import LayoutTarget
 from registry.manifest import Manifest, Platform
 from registry.reference import Reference
-from registry.targets import LayoutTarget, RegistryTarget
+from registry.targets import RegistryTarget
 from registry.transport import HostSettings, Transport
 from tests.registry.memory_source import MemorySource
 from tests.rig import skopeo
