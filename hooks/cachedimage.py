@@ -70,7 +70,7 @@ def sync(parent: Object, children: Groups, seen: Observation) -> Desired:
     if lacks_attached(parent, stand):
         after = replace(after, referrers=False)
     upstream = Upstream.read(parent).after(found, refresh, seen.image.upstream)
-    proof = access(parent, seen.image.access)
+    proof = access(parent, seen.image.access, after.visibility if after.cached else "")
     private = proof.get("visibility") == PRIVATE
     moved = upstream.moved_from(after.digest) and refresh.mode == SYNC
     wait = None

@@ -81,3 +81,23 @@ def test_a_copy_that_finds_otherwise_is_not_made_again_at_once() -> None:
     assert status["copiedAs"] == "Private"
     assert not [job for job in image.jobs.values() if "status" not in job], "no copy runs"
     assert image.resync > 60
+
+
+def test_what_was_copied_without_credentials_is_public_while_the_shield_cannot_say() -> None:
+    image = Image()
+    image.facts = ImageFacts(Unknown(), Unknown())
+    image.sync()
+    image.copied()
+    assert image.sync()["access"] == {"visibility": "Public"}, "so that a pod that waits for it upstream is rescued"
+    image.facts = facts(PRIVATE)
+    assert image.sync()["access"]["visibility"] == "Private"
+    image.facts = ImageFacts(Unknown(), Unknown())
+    assert image.sync()["access"]["visibility"] == "Private", "what was proven counts"
+
+
+def test_nobody_is_told_who_may_pull_what_was_copied_with_credentials_until_that_is_proven() -> None:
+    image = Image(pullSecrets=SECRETS)
+    image.facts = ImageFacts(Unknown(), Unknown())
+    image.sync()
+    image.copied(visibility="Private")
+    assert "access" not in image.sync()
