@@ -27,6 +27,7 @@ from proxy.server import Server
 from proxy.shield.app import create_app as create_shield_app
 from proxy.shield.asking import Asking
 from proxy.shield.origin import Shield
+from proxy.shield.remembered import Remembered
 from proxy.shield.spool import Spool
 from proxy.sources.stored import Stored
 from registry.client import Client
@@ -68,7 +69,8 @@ class Serving:
         feed = Feed(self.feed)
         asking = Asking(feed.settings, host_settings(self.plain_http), feed.pinned, agent)
         # There are no tenants here: all secrets serve whoever reaches this machine's proxy.
-        rules = replace(asking.rules(), mirrors=asking.mirrors(feed.mirror_keyring))
+        remembered = Remembered(self.store / "state" / "tags.json").start()
+        rules = replace(asking.rules(), mirrors=asking.mirrors(feed.mirror_keyring), remembered=remembered)
         client, anonymous = Client(asking.transport(), feed.keyring), Client(asking.transport())
         return Shield(client, open_spool(self.store, self.spool_size), rules, anonymous=anonymous)
 

@@ -16,6 +16,7 @@ from proxy.shield.cluster import Following
 from proxy.shield.metrics import tell
 from proxy.shield.origin import Opened, Shield
 from proxy.shield.pull_secrets import PullSecrets
+from proxy.shield.remembered import Remembered
 from proxy.shield.savings import Savings
 from proxy.shield.spool import Spool
 from proxy.telemetry import Telemetry, add_options, of_options
@@ -65,6 +66,7 @@ def build(options: argparse.Namespace, shared: str, told: Telemetry) -> WSGIAppl
         size //= 2
         opened = _opened(api, asking, Spool(BlobFolder(options.spool / "private" / "blobs"), size), options.spool, told)
     spool = Spool(BlobFolder(options.spool / "blobs"), size)
+    rules = replace(rules, remembered=Remembered(options.spool / "tags.json").start())
     shield = Shield(Client(asking.transport()), spool, rules, opened=opened)
     tell(told, shield)
     savings = Savings(options.spool / "savings.json", told.fetched).start()

@@ -43,6 +43,11 @@ class TagState:
 UNHEARD = TagState()
 
 
+def from_before(descriptor: Descriptor) -> TagState:
+    """State of which an earlier process was told: upstream is asked first, and only its silence lets it be told."""
+    return TagState(descriptor, stale=True)
+
+
 def heard(descriptor: Descriptor, now: float, freshness: float) -> TagState:
     """State after upstream said where the tag points."""
     return TagState(descriptor, None, now + freshness)

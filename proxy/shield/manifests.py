@@ -5,9 +5,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from proxy.shield.freshness import DEFAULT_FRESHNESS, UNHEARD, TagState, Verdict, failed, heard
+from proxy.shield.freshness import DEFAULT_FRESHNESS, UNHEARD, TagState, Verdict, failed, from_before, heard
 from proxy.shield.lately import ABSENCE, Lately
 from proxy.shield.processes import Processes
+from proxy.shield.remembered import MOST_TAGS, Remembered
 from proxy.shield.shares import Everybodys, Shares
 from proxy.shield.spool import Spool, read_all
 from registry.client import Client
@@ -16,13 +17,11 @@ from registry.manifest import MAX_MANIFEST, Descriptor, Manifest, parse_manifest
 from registry.reference import Reference
 from registry.singleflight import SingleFlight
 
-TAGS_REMEMBERED = 5_000
-
 
 class SpooledManifests:
     """Manifests of all registries; threads share it. `freshness` and `clock` (monotonic) are in seconds.
 
-    `shares` says which of what is kept may be given to whom.
+    `shares` says which of what is kept may be given to whom. `remembered` is what is known of tags from before.
     """
 
     def __init__(
@@ -32,6 +31,7 @@ class SpooledManifests:
         freshness: Callable[[], float] = lambda: DEFAULT_FRESHNESS,
         clock: Callable[[], float] = time.monotonic,
         shares: Shares = Everybodys(),  # noqa: B008 - it has no state
+        remembered: Remembered | None = None,
     ) -> None:
         self._shares = shares
         self._client = client
@@ -39,7 +39,9 @@ class SpooledManifests:
         self._turns = Processes(spool.folder.with_name(f"{spool.folder.name}.turns"))
         self._freshness = freshness
         self._clock = clock
-        self._tags: OrderedDict[Reference, TagState] = OrderedDict()
+        self._remembered = remembered
+        before = remembered.tags() if remembered else {}
+        self._tags = OrderedDict((reference, from_before(found)) for reference, found in before.items())
         self._stale = 0
         self._lock = threading.Lock()
         self._asking: SingleFlight[Reference, TagState] = SingleFlight()
@@ -92,8 +94,10 @@ class SpooledManifests:
         with self._lock:
             self._tags[reference] = state
             self._tags.move_to_end(reference)
-            if len(self._tags) > TAGS_REMEMBERED:
+            if len(self._tags) > MOST_TAGS:
                 self._tags.popitem(last=False)
+        if self._remembered and (state.refusal or (state.descriptor and not state.stale)):
+            self._remembered.note(reference, state.descriptor)
         return state
 
     def _ask(self, reference: Reference, *, with_manifest: bool) -> TagState:

@@ -17,6 +17,7 @@ from proxy.shield.manifests import SpooledManifests
 from proxy.shield.naming import Manifests, Pinned, nothing_pinned
 from proxy.shield.private import Private
 from proxy.shield.proofs import Proofs, Secrets
+from proxy.shield.remembered import Remembered
 from proxy.shield.shares import Owned
 from proxy.shield.spool import Spool, SpoolTally
 from proxy.shield.upstreams import Mirrors, Upstreams
@@ -46,13 +47,15 @@ class Rules:
     """How upstream is asked. All of it is looked up for each request, so it may change at any time.
 
     `freshness` is how many seconds a tag is told without asking again, `limits` and `mirrors` are those of a registry,
-    `pinned` is the digest that a tag has by policy, whatever upstream says.
+    `pinned` is the digest that a tag has by policy, whatever upstream says. `remembered` is what tags named before; of
+    private repositories nothing is remembered, since who may have them is to be proven anew.
     """
 
     freshness: Callable[[], float] = lambda: DEFAULT_FRESHNESS
     limits: Callable[[str], Limits] = lambda _host: Limits()
     mirrors: Mirrors | None = None
     pinned: Pinned = nothing_pinned
+    remembered: Remembered | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class Shield:
         upstreams = Upstreams(client, self.turns, rules.mirrors)
         self._upstream = Upstream(upstreams)
         self._blobs = SpooledBlobs(upstreams, spool, self.turns, clock)
-        manifests = SpooledManifests(upstreams, spool, rules.freshness, clock)
+        manifests = SpooledManifests(upstreams, spool, rules.freshness, clock, remembered=rules.remembered)
         self._manifests = Manifests(manifests, rules.pinned)
         self._access = AccessFacts(Upstreams(anonymous or client, self.turns, rules.mirrors), clock)
         self._private, proofs = None, None
