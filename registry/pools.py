@@ -1,4 +1,4 @@
-"""Connections as the HTTP library keeps them, with what it lacks for large bodies that are sent."""
+"""Connections as the HTTP library keeps them, with what it lacks for large bodies that are sent, and slow headers."""
 
 import socket
 from collections.abc import Mapping
@@ -10,11 +10,12 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.poolmanager import PoolManager, ProxyManager
 
 from registry.pipes import Piped
+from registry.timely import TimelyResponse
 
 
 def adapter(hosts: int, connections: int, patience: float) -> HTTPAdapter:
     """Keeps so many connections to each of so many hosts; `patience` is how many seconds one may take no byte."""
-    return _Adapter(_pools(patience), pool_connections=hosts, pool_maxsize=connections)
+    return _Adapter(pools(patience), pool_connections=hosts, pool_maxsize=connections)
 
 
 class _Adapter(HTTPAdapter):
@@ -35,8 +36,12 @@ class _Adapter(HTTPAdapter):
         manager.pool_classes_by_scheme = dict(self._pools)
 
 
-def _pools(patience: float) -> Mapping[str, type[HTTPConnectionPool]]:
+def pools(patience: float) -> Mapping[str, type[HTTPConnectionPool]]:
+    """By scheme, for a manager of pools that is made elsewhere."""
+
     class Plain(HTTPConnection):
+        response_class = TimelyResponse
+
         def endheaders(self, *arguments: Any, **more: Any) -> None:
             super().endheaders(*arguments, **more)
             _be_patient(self.sock, patience)
@@ -48,6 +53,8 @@ def _pools(patience: float) -> Mapping[str, type[HTTPConnectionPool]]:
                 super().send(data)
 
     class Secure(HTTPSConnection):
+        response_class = TimelyResponse
+
         def endheaders(self, *arguments: Any, **more: Any) -> None:
             super().endheaders(*arguments, **more)
             _be_patient(self.sock, patience)

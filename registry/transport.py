@@ -26,7 +26,7 @@ from registry.hosts import HostSettings, Timeouts, host_settings
 from registry.network import failure
 from registry.pauses import Pauses
 from registry.pipes import Piece
-from registry.pools import adapter
+from registry.pools import adapter, pools
 from registry.redact import redact
 from registry.response import Response, TimedOut
 from registry.retries import NO_RETRIES, Retries
@@ -62,7 +62,9 @@ BROKEN: tuple[type[Exception], ...] = (urllib3.exceptions.HTTPError, OSError)
 def pool(connect: float, read: float) -> urllib3.PoolManager:
     """Connections for a library that speaks to an object storage; the seconds bound each attempt of three."""
     retries = urllib3.Retry(total=2, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504])
-    return urllib3.PoolManager(timeout=urllib3.Timeout(connect=connect, read=read), retries=retries)
+    manager = urllib3.PoolManager(timeout=urllib3.Timeout(connect=connect, read=read), retries=retries)
+    manager.pool_classes_by_scheme = dict(pools(read))
+    return manager
 
 
 class Sized(Protocol):
