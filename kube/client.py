@@ -58,7 +58,7 @@ class Api:
             config.load_kube_config(path, context, client_configuration=settings)  # type: ignore[no-untyped-call]
         except ConfigException as error:
             named = path or os.environ.get("KUBECONFIG") or "~/.kube/config"
-            said = f"no kubeconfig that can be used ({named}): {error}"
+            said = f"no kubeconfig that can be used ({named}): {str(error).rstrip('.')}"
             raise KubernetesError(f"{said}; name one with --kubeconfig or KUBECONFIG") from error
         return cls(client.ApiClient(settings))
 

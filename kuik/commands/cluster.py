@@ -1,5 +1,6 @@
 """The cluster that a command asks: the one that kubectl would, unless options say otherwise."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from kube.client import Api
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+_NO_SUCH_KIND = re.compile(r"apis/kuik\.dev/\S+: 404$")
 
 
 def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -39,6 +41,11 @@ def cluster(kubeconfig: str | None, context: str | None, *, otherwise: str = "")
     try:
         yield api
     except KubernetesError as error:
+        if _NO_SUCH_KIND.search(str(error)):
+            elsewhere = f", or {otherwise}" if otherwise else ""
+            raise click.ClickException(
+                f"kuik is not installed in this cluster: install it, name another with --context{elsewhere} ({error})"
+            ) from error
         raise click.ClickException(str(error)) from error
 
 

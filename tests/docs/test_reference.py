@@ -34,3 +34,11 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert file.exists(), f"{page.name} links to {target}"
         if (anchor or here) and file.suffix == ".md":
             assert (anchor or here) in headings(file), f"{page.name} links to {target}#{anchor or here}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_and_folders_that_are_named_are_there(page: Path) -> None:
+    named = re.findall(
+        r"`((?:docs|examples|policies|charts|metacontroller|tests|scripts)/[\w./-]*\w/?)", page.read_text()
+    )
+    assert [one for one in named if not (ROOT / one).exists()] == []

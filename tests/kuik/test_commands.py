@@ -1,5 +1,8 @@
 """The command line as a whole: help with examples, completion, the demo."""
 
+import http.server
+import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,6 +75,41 @@ def test_a_context_that_is_not_there_is_named(tmp_path: Path, words: tuple[str, 
     assert done.exit_code == 1
     assert "elsewhere" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+class NoKinds(http.server.BaseHTTPRequestHandler):
+    """An API server as it answers for kinds that it does not have."""
+
+    def do_GET(self) -> None:
+        self.send_response(404)
+        self.end_headers()
+        self.wfile.write(b"404 page not found\n")
+
+    def log_message(self, *_arguments: object) -> None:
+        """Keep quiet."""
+
+
+@pytest.fixture
+def without_kuik(tmp_path: Path) -> Iterator[Path]:
+    """The kubeconfig of a cluster that has no kind of kuik's."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), NoKinds)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    cluster = {"name": "c", "cluster": {"server": f"http://127.0.0.1:{server.server_address[1]}"}}
+    context = {"name": "c", "context": {"cluster": "c", "user": "c"}}
+    config = {"apiVersion": "v1", "kind": "Config", "clusters": [cluster], "contexts": [context]}
+    path = tmp_path / "config"
+    path.write_text(json.dumps({**config, "users": [{"name": "c", "user": {}}], "current-context": "c"}))
+    yield path
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("words", [("report",), ("cache", "list"), ("drill",), ("cache", "remove", "nginx")])
+def test_a_cluster_without_kuik_is_told_of_in_words(without_kuik: Path, words: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(main, [*words, "--kubeconfig", str(without_kuik)])
+    assert done.exit_code == 1
+    assert "kuik is not installed in this cluster" in done.stderr
+    assert ("--store DIR" in done.stderr) == (words != ("drill",))
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
