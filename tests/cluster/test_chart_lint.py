@@ -4,10 +4,12 @@ import json
 import subprocess
 import sys
 from functools import cache
+from typing import Any
 
 import pytest
 import yaml
 
+from tests.charts.test_values import BAD
 from tests.cluster.rig.helm import CHART, rendered
 from tests.cluster.test_chart import SHAPES
 from tests.rig.built import program
@@ -53,6 +55,76 @@ def test_helm_finds_nothing(shape: str) -> None:
     command = [program("helm"), "lint", "--strict", str(CHART), "-f", "-"]
     done = subprocess.run(command, input=json.dumps(SHAPES[shape]), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def template(values: object, *words: str) -> "subprocess.CompletedProcess[str]":
+    """`helm template` with values, whatever comes of it."""
+    command = [program("helm"), "template", "kuik", str(CHART), "-f", "-", *words]
+    return subprocess.run(command, input=json.dumps(values), capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_values_are_refused_by_helm_too_by_their_place(name: str) -> None:
+    values, place, _ = BAD[name]
+    done = template(values)
+    assert done.returncode != 0
+    where = place and f"/{place.replace('.', '/')}"
+    # helm takes what is null out before it looks.
+    assert f"at '{where}'" in done.stderr or f"missing property '{place}'" in done.stderr
+
+
+WORDS = {
+    "a bucket without a name": ({"registry": {"storage": "S3"}}, "name the bucket that images are kept in"),
+    "a bucket that is not used": ({"registry": {"s3": {"bucket": "images"}}}, "Set registry.storage to S3"),
+    "a claim that is not used": ({"registry": {"volume": {"existingClaim": "a"}}}, "Set registry.storage to Shared"),
+    "a section of comments": ({"imageCache": {"spec": None}}, "missing property 'spec'"),
+    "a number taken away": ({"registry": {"replicas": None}}, "missing property 'replicas'"),
+}
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_values_that_do_not_go_together_are_refused_in_words(name: str) -> None:
+    values, said = WORDS[name]
+    done = template(values)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "nil pointer" not in done.stderr
+
+
+def test_no_value_takes_the_place_of_what_parts_know_one_another_by() -> None:
+    """The API server refuses a key that is there twice, and YAML's readers take one of the two."""
+    ours = {"app.kubernetes.io/name": "mine", "app.kubernetes.io/component": "mine", "kuik.dev/cache": "true"}
+    part = {"nodeSelector": {"kubernetes.io/os": "linux", "disk": "ssd"}}
+    values = {
+        "labels": {**ours, "team": "a"},
+        "namespace": {"create": True, "labels": {"pod-security.kubernetes.io/warn": "baseline", "kuik.dev/cache": "x"}},
+        **dict.fromkeys(("hooks", "proxy", "shield", "registry"), part),
+        "metrics": {"prometheusRule": {"enabled": True, "labels": {"team": "b", "app.kubernetes.io/name": "c"}}},
+    }
+    done = template(values)
+    assert done.returncode == 0, done.stderr
+    objects = {(one["kind"], one["metadata"]["name"]): one for one in yaml.load_all(done.stdout, Loader=Strict) if one}
+    running = [one for (kind, _), one in objects.items() if kind in {"DaemonSet", "Deployment", "StatefulSet"}]
+    assert len(running) == 4
+    for found in running:
+        pod = found["spec"]["template"]
+        assert found["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+        assert pod["metadata"]["labels"]["app.kubernetes.io/name"] == "kube-image-keeper"
+        assert (pod["metadata"]["labels"]["kuik.dev/cache"], pod["metadata"]["labels"]["team"]) == ("false", "a")
+        assert pod["spec"]["nodeSelector"] == {"kubernetes.io/os": "linux", "disk": "ssd"}
+    worn = objects["Namespace", "default"]["metadata"]["labels"]
+    levels = [worn[f"pod-security.kubernetes.io/{name}"] for name in ("enforce", "warn", "audit")]
+    assert levels == ["privileged", "baseline", "privileged"]
+    assert objects["PrometheusRule", "kuik"]["metadata"]["labels"]["team"] == "b"
+
+
+class Strict(yaml.SafeLoader):
+    """YAML of which no key may be there twice, as the API server has it."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        assert len(keys) == len(set(keys)), f"twice: {keys}"
+        return super().construct_mapping(node, deep)
 
 
 @cache

@@ -1,16 +1,19 @@
 {{/* Names are fixed: there is one kuik in a cluster, and its parts know one another by name. */}}
 
-{{/* Labels of an object: (list $ "component") */}}
+{{/* Labels of an object: (list $ "component"), or (list $ "component" more). Whoever gives values names none of ours twice:
+     the API server would refuse that, or worse, take one of them. */}}
 {{- define "kuik.labels" -}}
 {{- $root := index . 0 -}}
-{{ include "kuik.selector" . }}
-app.kubernetes.io/part-of: kube-image-keeper
-app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ $root.Release.Service }}
-helm.sh/chart: {{ $root.Chart.Name }}-{{ $root.Chart.Version | replace "+" "_" }}
-{{- with $root.Values.labels }}
-{{ toYaml . }}
-{{- end }}
+{{- $ours := include "kuik.selector" (list $root (index . 1)) | fromYaml -}}
+{{- $_ := set $ours "app.kubernetes.io/part-of" "kube-image-keeper" -}}
+{{- $_ := set $ours "app.kubernetes.io/version" $root.Chart.AppVersion -}}
+{{- $_ := set $ours "app.kubernetes.io/managed-by" $root.Release.Service -}}
+{{- $_ := set $ours "helm.sh/chart" (printf "%s-%s" $root.Chart.Name ($root.Chart.Version | replace "+" "_")) -}}
+{{- $more := dict -}}
+{{- if gt (len .) 2 -}}
+{{- $more = index . 2 | default dict -}}
+{{- end -}}
+{{ merge $ours $more ($root.Values.labels | default dict) | toYaml }}
 {{- end }}
 
 {{/* The labels by which the pods of a component are known: (list $ "component") */}}
@@ -23,11 +26,8 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- define "kuik.podMetadata" -}}
 {{- $root := index . 0 -}}
 labels:
-  {{- include "kuik.selector" . | nindent 2 }}
-  kuik.dev/cache: "false"
-  {{- with $root.Values.labels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- $ours := set (include "kuik.selector" . | fromYaml) "kuik.dev/cache" "false" }}
+  {{- merge $ours ($root.Values.labels | default dict) | toYaml | nindent 2 }}
 {{- with $root.Values.podAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
@@ -54,10 +54,7 @@ readOnlyRootFilesystem: true
 priorityClassName: {{ . }}
 {{- end }}
 nodeSelector:
-  kubernetes.io/os: linux
-  {{- with $values.nodeSelector }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- merge (dict "kubernetes.io/os" "linux") ($values.nodeSelector | default dict) | toYaml | nindent 2 }}
 {{- with $values.tolerations }}
 tolerations:
   {{- toYaml . | nindent 2 }}
