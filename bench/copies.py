@@ -9,7 +9,7 @@ from shutil import disk_usage, rmtree
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from bench.big_image import push_big
+from bench.big_image import push_big, push_long
 from bench.figures import MORE, Figure, Result
 from bench.measure import MIB, Cost, run
 from bench.servers import registry
@@ -20,6 +20,7 @@ _SKOPEO = "skopeo"
 _PLATFORMS = ("linux/amd64", "linux/arm64")
 _LAYERS = 12
 _LAYER_SIZE = 64 * MIB
+_SHORT, _LONG = 128 * MIB, 2048 * MIB
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made there
 
 
@@ -32,7 +33,10 @@ class Round:
 
 
 def measure(setting: Setting) -> Result:
-    """The programs by turns, each into an empty registry; distribution 3 at both ends, in memory if there is room."""
+    """The programs by turns, another one first in each round, each into an empty registry.
+
+    Distribution 3 is at both ends, its storage in memory if there is room.
+    """
     size = setting.size(_LAYER_SIZE)
     total = len(_PLATFORMS) * _LAYERS * size
     title = f"copies: {len(_PLATFORMS)} platforms of {_LAYERS} layers, {total / MIB:.1f} MiB, registry to registry"
@@ -42,18 +46,37 @@ def measure(setting: Setting) -> Result:
         return Result(title, _SKOPEO, missing=lacking)
     rounds: dict[str, list[Round]] = {"kuik": [], _SKOPEO: [], "crane": []}
     empty: list[float] = []
+    long: list[list[float]] = [[], []]
     with _folder(setting, 2 * total) as folder, _registry(folder / "source") as source:
         setting.say("copies: making the image")
         name = push_big(source, "bench/copies", "1", platforms=_PLATFORMS, layers=_LAYERS, size=size)
         for number in range(setting.rounds):
             setting.say(f"copies: round {number + 1} of {setting.rounds}")
             empty.append(run([sys.executable, "-c", "pass"]).wall)
-            for program, costs in rounds.items():
-                with _registry(folder / "target") as target:
+            for program in _turns(tuple(rounds), number):
+                with _empty_registry(folder / "target") as target:
                     command = _commands(name, source, target)[program]
-                    costs.append(Round(run(command), run(command)))
-                rmtree(folder / "target")
-    return Result(title, f"{_SKOPEO} copy --all, and crane copy where it says so", tuple(_figures(rounds, empty)))
+                    rounds[program].append(Round(run(command), run(command)))
+    for which, full in enumerate((_LONG, _SHORT)):
+        setting.say(f"copies: one layer of {setting.size(full) / MIB:.1f} MiB")
+        with _folder(setting, 2 * setting.size(full)) as folder, _registry(folder / "source") as source:
+            name = push_long(source, "bench/long", "1", setting.size(full))
+            for _ in range(setting.rounds):
+                with _empty_registry(folder / "target") as target:
+                    long[which].append(run(_commands(name, source, target)["kuik"]).peak / MIB)
+    figures = (*_figures(rounds, empty), _of_one_layer(setting, *long))
+    return Result(title, f"{_SKOPEO} copy --all, and crane copy where it says so", figures)
+
+
+def _turns(programs: Sequence[str], number: int) -> Sequence[str]:
+    """In this round's order: what the one before leaves behind, in caches and clocks, is not always the same one's."""
+    first = number % len(programs)
+    return (*programs[first:], *programs[:first])
+
+
+def _of_one_layer(setting: Setting, long: Sequence[float], short: Sequence[float]) -> Figure:
+    sizes = (setting.size(size) / MIB for size in (_LONG, _SHORT))
+    return Figure("peak PSS, a layer of {:.0f} MiB beside one of {:.0f}".format(*sizes), "MiB", (*long,), (*short,))
 
 
 @contextmanager
@@ -71,6 +94,15 @@ def _folder(setting: Setting, room: int) -> Iterator[Path]:
 def _registry(folder: Path) -> Iterator[str]:
     with registry(folder, storage=folder / "storage", program=str(cache() / "registry")) as server:
         yield server.host
+
+
+@contextmanager
+def _empty_registry(folder: Path) -> Iterator[str]:
+    try:
+        with _registry(folder) as host:
+            yield host
+    finally:
+        rmtree(folder)
 
 
 def _commands(name: str, source: str, target: str) -> Mapping[str, Sequence[str]]:

@@ -38,9 +38,10 @@ def family(pid: int) -> list[int]:
     """The process and its descendants, as far as they are there."""
     found = [pid]
     for one in found:
-        for task in (_PROC / str(one) / "task").glob("*/children"):
-            with suppress(OSError):
-                found += [int(child) for child in task.read_text().split()]
+        with suppress(OSError):  # it has ended meanwhile
+            for task in (_PROC / str(one) / "task").iterdir():
+                with suppress(OSError):
+                    found += [int(child) for child in (task / "children").read_text().split()]
     return found
 
 
