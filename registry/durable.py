@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from registry.errors import RegistryError, StoreFull
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_LOOK_SECONDS = 0.02
 
 
 def make_folder(path: Path) -> None:
@@ -53,17 +55,33 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def locked(path: Path, *, exclusive: bool, wait: bool = True) -> Iterator[None]:
+def locked(path: Path, *, exclusive: bool, within: float | None = None) -> Iterator[None]:
     """Hold a lock on the file `path`, shared or exclusive, against threads and processes alike.
 
-    Raises BlockingIOError when it is held otherwise and `wait` is false.
+    Waits for as long as it takes, or raises BlockingIOError when it is held otherwise `within` so many seconds.
     """
     fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(fd, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB))
+        _lock(fd, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, within)
         yield
     finally:
         os.close(fd)
+
+
+def _lock(fd: int, how: int, within: float | None) -> None:
+    if within is None:
+        fcntl.flock(fd, how)
+        return
+    until = time.monotonic() + within
+    while True:
+        try:
+            fcntl.flock(fd, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(_LOOK_SECONDS)
+        else:
+            return
 
 
 @contextmanager

@@ -17,7 +17,7 @@ whose bytes proved wrong (`blobs.damaged`), `state/` and `spool/`.
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,9 @@ from registry.reference import Reference
 
 LAYOUT_VERSION = "1.0.0"
 _OWN = frozenset({"blobs", "blobs.ingest", "blobs.damaged", "state", "spool", "spool.ingest", "lost+found"})
+COLLECTING_SECONDS = 60.0
+"""How long a collection waits for copies to end, unless told."""
+_LOOK_SECONDS = 0.05
 _OWN_HIDDEN = (".lock", ".oci-layout.", ".index.json.")
 
 
@@ -59,6 +62,7 @@ class Layout:
         self.root = root
         self.blobs = BlobFolder(root / "blobs")
         self._clock = clock
+        self._copies = root / ".lock-copies"
         self._index_file = root / "index.json"
         self._children: dict[Digest, tuple[Descriptor, ...]] = {}
         self._last: _Seen | None = None
@@ -123,24 +127,43 @@ class Layout:
     @contextmanager
     def copying(self) -> Iterator[None]:
         """Hold off `collect`, here and in other processes, while parts of an image arrive that nothing names yet."""
-        with locked(self.root / ".lock-copies", exclusive=False):
+        with ExitStack() as held:
+            with self._turn(exclusive=False):
+                held.enter_context(locked(self._copies, exclusive=False))
             yield
 
-    def collect(self, *, wait: bool = True) -> Collected:
+    def collect(self, *, within: float = COLLECTING_SECONDS) -> Collected:
         """Delete the blobs that no name leads to, and interrupted transfers of more than a day ago.
 
-        Waits for copies to end, or raises StoreBusy. When any named manifest is missing or damaged, deletes nothing
-        and raises Corrupt.
+        Copies never wait for a collection that waits for them. Where some are under way for `within` seconds, raises
+        StoreBusy. When any named manifest is missing or damaged, deletes nothing and raises Corrupt.
         """
-        try:
-            with locked(self.root / ".lock-copies", exclusive=True, wait=wait), self._changing():
-                return collect(self.blobs, self._seen().index.roots, self._load, self._clock() - FRESH)
-        except BlockingIOError as error:
-            raise StoreBusy("images are being copied; collect when they are done") from error
+        until = time.monotonic() + within
+        with ExitStack() as held:
+            while not self._none_copies(held):
+                if time.monotonic() >= until:
+                    raise StoreBusy(f"images are being copied{_for(within)}; collect when they are done")
+                time.sleep(_LOOK_SECONDS)
+            try:
+                held.enter_context(self._changing(within=max(until - time.monotonic(), 0)))
+            except BlockingIOError as error:
+                raise StoreBusy(f"the names of images are being changed{_for(within)}; collect later") from error
+            return collect(self.blobs, self._seen().index.roots, self._load, self._clock() - FRESH)
+
+    def _none_copies(self, held: ExitStack) -> bool:
+        """Whether no copy is under way; then none begins while this is `held`."""
+        with suppress(BlockingIOError), self._turn(exclusive=True):
+            held.enter_context(locked(self._copies, exclusive=True, within=0))
+            return True
+        return False
+
+    def _turn(self, *, exclusive: bool) -> AbstractContextManager[None]:
+        """Held by copies that wait for a collection to end, so that the next one lets them go first."""
+        return locked(self.root / ".lock-turn", exclusive=exclusive, within=0 if exclusive else None)
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
-        with locked(self.root / ".lock-index", exclusive=True), storing("the names of images"):
+    def _changing(self, *, within: float | None = None) -> Iterator[None]:
+        with locked(self.root / ".lock-index", exclusive=True, within=within), storing("the names of images"):
             yield
 
     def _seen(self) -> _Seen:
@@ -186,6 +209,10 @@ class Layout:
     def _load(self, digest: Digest, media_type: str) -> Manifest:
         with self.blobs.open(digest) as file:
             return parse_manifest(file.read(MAX_MANIFEST + 1), media_type, digest)
+
+
+def _for(seconds: float) -> str:
+    return f", for {seconds:.0f} s now" if seconds else ""
 
 
 def _create(root: Path) -> None:

@@ -51,7 +51,7 @@ class Owner:
         except StoreFull:
             self._held.enter_context(_folder_locked(self._folder.parent, fcntl.LOCK_EX))
             return not (self._folder / _LOCK).exists()  # another made it meanwhile, and may not have seen this one
-        self._held.enter_context(locked(self._folder / _LOCK, exclusive=True, wait=False))
+        self._held.enter_context(locked(self._folder / _LOCK, exclusive=True, within=0))
         with _folder_locked(self._folder.parent, fcntl.LOCK_SH):
             return True
 

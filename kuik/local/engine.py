@@ -187,7 +187,7 @@ class Engine:
 
     def _collect(self) -> None:
         try:
-            collected = self._store.layout.collect(wait=False)
+            collected = self._store.layout.collect(within=0)
         except StoreBusy:
             return  # another process copies into this store; the next step tries again
         except RegistryError as error:

@@ -34,7 +34,7 @@ class Store:
         make_folder(self.folder / "state")
         path = self.folder / "state" / "run.lock"
         try:
-            with locked(path, exclusive=True, wait=False):
+            with locked(path, exclusive=True, within=0):
                 path.write_text(f"{os.getpid()}\n")
                 yield
         except BlockingIOError as error:

@@ -141,7 +141,7 @@ def test_a_collection_waits_for_copies(layout: Layout) -> None:
     with layout.copying(), layout.copying():
         keep(layout, orphan, None)
         with pytest.raises(StoreBusy):
-            layout.collect(wait=False)
+            layout.collect(within=0)
         thread.start()
         assert set(layout.blobs.digests()) == everything(orphan)
         layout.tag(NGINX, parse_manifest(orphan.raw))
