@@ -11,8 +11,9 @@ its query. `relay.requests` holds every request as `Seen`, with its headers and 
 
 Faults, each a function to pass to `rule`: `answer(status, ...)`, `error(status, code)`, `redirect(url)`, `cut(after)`,
 `corrupt(at)`, `truncate(to)`, `shorten()`, `extend(by)`, `hold(event, after)`, `black_hole(relay)`, `chunked()`,
-`ignore_range()`, `shift_range(by)`, `change_headers(...)`. `TokenServer` is a relay that hands out bearer tokens, and
-`guarded(tokens)` a fault that asks for them. `certificate(folder)` makes a self-signed one for `Relay(tls=...)`.
+`trickle(event, piece)`, `ignore_range()`, `shift_range(by)`, `change_headers(...)`. `TokenServer` is a relay that hands
+out bearer tokens, and `guarded(tokens)` a fault that asks for them. `certificate(folder)` makes a self-signed one for
+`Relay(tls=...)`.
 """
 
 import base64
@@ -137,19 +138,26 @@ class Rule:
 
 
 class Relay:
-    """A loopback HTTP (or, with `tls`, HTTPS) server in front of `upstream`, started on construction.
+    """An HTTP (or, with `tls`, HTTPS) server in front of `upstream`, on loopback, started on construction.
 
     It takes a free port unless one is given.
     """
 
-    def __init__(self, upstream: str | None = None, *, tls: tuple[Path, Path] | None = None, port: int = 0) -> None:
+    def __init__(
+        self,
+        upstream: str | None = None,
+        *,
+        tls: tuple[Path, Path] | None = None,
+        port: int = 0,
+        address: str = "127.0.0.1",
+    ) -> None:
         self.upstream = upstream
         self.rules: list[Rule] = []
         self.requests: list[Seen] = []
         self.closing = threading.Event()
         self._guard = threading.Lock()
         self._silent = threading.Event()
-        self._server = _Server(self, port)
+        self._server = _Server(self, address, port)
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*tls)
@@ -162,7 +170,8 @@ class Relay:
 
     @property
     def host(self) -> str:
-        return f"127.0.0.1:{self._server.server_address[1]}"
+        address, port = self._server.server_address[:2]
+        return f"{address!s}:{port}"
 
     @property
     def url(self) -> str:
@@ -229,8 +238,8 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, relay: Relay, port: int) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
+    def __init__(self, relay: Relay, address: str, port: int) -> None:
+        super().__init__((address, port), _Handler)
         self.relay = relay
         self._open: set[socket.socket] = set()
 
@@ -387,6 +396,20 @@ def hold(until: threading.Event, after: int = 0) -> Fault:
         exchange.write(reply.body[:after])
         until.wait(60)
         exchange.write(reply.body[after:])
+
+    return fault
+
+
+def trickle(until: threading.Event, piece: int, pause: float = 0.5) -> Fault:
+    """Send `piece` bytes, and further ones after each `pause`, and what is left at once when `until` is set."""
+
+    def fault(exchange: Exchange) -> None:
+        with exchange.relayed() as response:
+            headers = {name: value for name, value in response.getheaders() if name.lower() not in _HOP_BY_HOP}
+            exchange.begin(response.status, headers)
+            while data := response.read(piece):
+                exchange.write(data)
+                until.wait(pause)
 
     return fault
 
