@@ -55,8 +55,8 @@ def _told(left: Sequence[Holder]) -> str:
             f"{len(left)} pods still need the node proxies, so nothing that they need is removed:",
             *names,
             *more,
-            "New pods are not rewritten any more. Roll these with `kuik pods revert --evict`, and uninstall again;",
-            "or uninstall with uninstall.pods=Evict, or with Ignore, after which they cannot be started again.",
+            "New pods are not rewritten any more. Roll these with `kuik pods revert --evict`, and uninstall again.",
+            "To stay instead: `helm rollback kuik REVISION`, and give the ImageCache its mode back.",
         ]
     )
 

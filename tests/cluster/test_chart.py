@@ -326,6 +326,12 @@ def test_uninstalling_waits_for_the_last_pod_that_needs_the_proxies_and_leaves_n
     assert "daemonset.apps/kuik-proxy" in there
     assert "statefulset.apps/kuik-registry" in there
     assert "mutatingwebhookconfiguration" not in there
+    # As docs/install.md tells those who stay after all, or want it done in another way.
+    assert run(release, "upgrade", "kuik", str(CHART), "-n", NAMESPACE).returncode != 0
+    (left,) = json.loads(helm(release, "list", "-a", "-n", NAMESPACE, "-o", "json"))
+    helm(release, "rollback", "kuik", left["revision"], "-n", NAMESPACE)
+    assert json.loads(release.kubectl("get", "imagecache", "default", "-o", "json"))["spec"]["mode"] == "Off"
+    helm(release, "upgrade", "kuik", str(CHART), "-n", NAMESPACE, "--set", "uninstall.timeoutSeconds=1")
     release.kubectl("delete", "pod", "needs", "--force", "--grace-period=0")
     helm(release, "uninstall", "kuik", "-n", NAMESPACE, "--timeout", "100s")
     assert "403" not in "".join(hooks.outputs)
