@@ -225,7 +225,7 @@ def test_kinds_that_an_older_release_left_are_brought_up_to_date(release: Contro
     assert release.api.request("GET", path)["spec"]["versions"][0]["schema"] == wanted
 
 
-def test_bad_values_are_leavingin_words(release: ControlPlane) -> None:
+def test_bad_values_are_refused_in_words(release: ControlPlane) -> None:
     words = ("--set", "imageCache.spec.mode=Maybe", "--set", "hooks.replicas=0", "--set", "regstry.replicas=2")
     refused = run(release, "upgrade", "kuik", str(CHART), "-n", NAMESPACE, *words)
     assert refused.returncode != 0
@@ -234,7 +234,7 @@ def test_bad_values_are_leavingin_words(release: ControlPlane) -> None:
 
 
 @pytest.mark.parametrize(("version", "refused"), [("v4.17.1", True), ("v4.17.2", False), ("4.18.0", False)])
-def test_an_old_metacontroller_is_leavingin_words(release: ControlPlane, version: str, refused: bool) -> None:
+def test_an_old_metacontroller_is_refused_in_words(release: ControlPlane, version: str, refused: bool) -> None:
     containers = [{"name": "metacontroller", "image": f"ghcr.io/metacontroller/metacontroller:{version}"}]
     labels = {"app": "metacontroller"}
     spec = {
