@@ -44,6 +44,33 @@ def test_what_stands_for_nothing_goes_and_its_space_comes_back_while_readers_go_
     assert scene.pulled(again, "3"), "it can be copied again at once"
 
 
+def test_an_earlier_digest_leaves_after_its_retention_and_not_before(scene: Scene) -> None:
+    kept, old = scene.push("kept", "1"), scene.push("old")
+    anchor = f"digest-{old.digest.hex}"
+    scene.push("old", anchor)
+    until = datetime.now(UTC) + timedelta(seconds=15)
+    earlier = [{"digest": str(old.digest), "until": format_time(until)}]
+    scene.keep("app", f"{REPOSITORY}:1", kept, previousDigests=earlier)
+    begin(scene)
+    tags = scene.client(write=True).tags
+
+    def has(tag: str) -> bool:
+        with suppress(RegistryError):
+            return tag in tags(Reference(scene.writer.host, REPOSITORY))
+        return True  # it collects
+
+    wait_until(lambda: scene.says().get("tags") == 2, f"it sweeps: {scene.log[-1500:]}", 60)
+    went = 0
+    while has(anchor):
+        assert (datetime.now(UTC) - until).total_seconds() < 90, scene.log[-1500:]
+        went += scene.pulled(old)
+        time.sleep(0.2)
+    assert datetime.now(UTC) > until
+    assert went, "it was pulled until then"
+    wait_until(lambda: not scene.pulled(old), f"its bytes go: {scene.log[-1500:]}", 60)
+    assert scene.pulled(kept, "1")
+
+
 def test_a_sweep_that_would_remove_most_waits_for_a_persons_word(scene: Scene) -> None:
     pushed = [scene.push(f"many{number}", str(number)) for number in range(12)]
     scene.keep("app", f"{REPOSITORY}:0", pushed[0])

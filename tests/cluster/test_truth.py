@@ -49,9 +49,10 @@ def storage(scene: Scene) -> Path:
     return scene.folder / "storage"
 
 
-def layer_of(scene: Scene, manifest: Manifest) -> Digest:
-    """The layer of an image that is no index."""
-    return manifest.layers[0].digest
+def part_of(image: Manifest, which: str) -> Digest:
+    """The digest of a part of an image that is no index, by what it is."""
+    parts = {"manifest": image.digest, "layer": image.layers[0].digest}
+    return parts[which] if which in parts else next(one.digest for one in (image.config,) if one)
 
 
 def begin(scene: Scene, *more: str) -> None:
@@ -97,6 +98,8 @@ FILES: dict[str, tuple[str, Harm]] = {
     "a flipped byte": ("layer", flipped),
     "a truncated file": ("layer", cut),
     "a lost blob": ("layer", lost),
+    "a flipped config": ("config", flipped),
+    "a lost config": ("config", lost),
     "a flipped manifest": ("manifest", flipped),
     "a manifest of nothing": ("manifest", emptied),
     "a lost manifest": ("manifest", lost),
@@ -113,7 +116,7 @@ def harm(scene: Scene, image: Manifest, damage: str) -> None:
         (storage(scene) / "docker").rename(scene.folder / "wiped")  # at once: who heals must not be in between
         return
     which, work = FILES[damage]
-    work(file_of(storage(scene), image.digest if which == "manifest" else layer_of(scene, image)))
+    work(file_of(storage(scene), part_of(image, which)))
 
 
 def untag(scene: Scene) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from hooks.facts import Known, Unknown
 from kube.client import KubernetesError
+from kube.types import format_time
 from kuik.keeper.cluster import Cluster, Listed
 from kuik.keeper.keeper import Keeper
 from kuik.keeper.kept import Place
@@ -214,6 +215,24 @@ def test_a_clock_that_jumps_deletes_nothing_early_and_keeps_nothing_for_ever(sce
     assert LOOSE in scene.left
     scene.lives(2)
     assert LOOSE not in scene.left
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=40), timedelta(days=-40)])
+def test_a_clock_that_jumps_there_and_back_costs_no_earlier_digest(scene: Scene, jump: timedelta) -> None:
+    anchor = f"{NGINX}:digest-{'a' * 64}"
+    scene.volume.there |= {Place.parse(anchor)}
+    until = format_time(NOW + timedelta(days=2))
+    scene.cluster.listing[0]["status"]["previousDigests"] = [{"digest": f"sha256:{'a' * 64}", "until": until}]
+    for _ in range(10):
+        scene.jumped = jump
+        scene.lives(0.8)
+        scene.keeper = scene.started()
+        scene.jumped = timedelta()
+        scene.lives(0.4)
+    assert anchor in scene.left
+    assert LOOSE not in scene.left, "what is due goes all the same"
+    scene.lives(50)
+    assert anchor not in scene.left
 
 
 def test_a_new_process_goes_on_where_the_last_one_was(scene: Scene) -> None:
