@@ -100,7 +100,13 @@ class Client:
 
     def has_blob(self, reference: Reference, digest: Digest) -> int | None:
         """The size in bytes of a blob of this repository; None when it is not there, or nobody tells its size."""
+        return self._look_for(reference, digest)[1]
 
+    def holds_blob(self, reference: Reference, digest: Digest) -> bool:
+        """Whether a blob of this repository is there, also where nobody tells its size."""
+        return self._look_for(reference, digest)[0]
+
+    def _look_for(self, reference: Reference, digest: Digest) -> tuple[bool, int | None]:
         def ask(credentials: Credentials | None) -> int | None:
             with self._send("HEAD", reference, f"blobs/{digest}", credentials) as response:
                 if response.status in _NO_HEAD:
@@ -111,11 +117,11 @@ class Client:
         try:
             size = self._access.attempt(reference, ask)
             if size is not None:
-                return size
+                return True, size
             with self.open_blob(reference, digest) as stream:
-                return stream.size
+                return True, stream.size
         except NotFound:
-            return None
+            return False, None
 
     def tags(self, reference: Reference) -> tuple[str, ...]:
         """The tags of the reference's repository, in the registry's order: all of them, where it has not too many."""

@@ -14,11 +14,11 @@ from registry.commons import Commons
 from registry.contents import Contents
 from registry.copy import Fetch
 from registry.digest import Digest
-from registry.errors import NotFound, ServerFailure
+from registry.errors import Corrupt, NotFound, ServerFailure
 from registry.manifest import Descriptor, Manifest
 from registry.proxied import inside
 from registry.reference import Reference
-from registry.uploads import Uploads
+from registry.uploads import Uploads, takes_none
 from registry.verify import verified
 
 _AT_ONCE = 8
@@ -66,7 +66,7 @@ class RegistryTarget:
         self._uploads.put(self._place(reference), blob, fetch)
 
     def put_manifest(self, reference: Reference, manifest: Manifest) -> None:
-        self._client.push_manifest(self._place(reference).with_digest(manifest.digest), manifest)
+        self._push(self._place(reference).with_digest(manifest.digest), manifest)
 
     def tag(self, reference: Reference, parts: Contents) -> None:
         """Set the tag, then check that no collection came in between: it is to be copied again if one did.
@@ -75,10 +75,10 @@ class RegistryTarget:
         """
         place = self._place(reference)
         self._anchor(replace(place, tag=reference.anchor, digest=None), parts.manifests[-1].digest)
-        self._client.push_manifest(replace(place, tag=reference.anchor, digest=None), parts.manifests[-1])
+        self._push(replace(place, tag=reference.anchor, digest=None), parts.manifests[-1])
         there = (
             *_looked_at(partial(self._has_manifest, place), parts.manifests),
-            *_looked_at(lambda blob: self._client.has_blob(place, blob.digest) is not None, parts.blobs),
+            *_looked_at(lambda blob: self._client.holds_blob(place, blob.digest), parts.blobs),
         )
         digests = [part.digest for part in parts.manifests] + [blob.digest for blob in parts.blobs]
         for digest, is_there in zip(digests, there, strict=True):
@@ -86,7 +86,7 @@ class RegistryTarget:
                 raise ServerFailure(f"{digest} of {reference} vanished from the registry during the copy; try again")
 
     def _anchor(self, tag: Reference, digest: Digest) -> None:
-        with suppress(NotFound):
+        with suppress(NotFound, Corrupt):  # what was damaged can be served under no name
             if self._client.head(tag).digest == digest:
                 return
             before = self._client.manifest(tag)
@@ -103,6 +103,10 @@ class RegistryTarget:
 
     def _place(self, reference: Reference) -> Reference:
         return inside(reference, self.host, private=self._private)
+
+    def _push(self, place: Reference, manifest: Manifest) -> None:
+        with takes_none(place.host):
+            self._client.push_manifest(place, manifest)
 
     def _has_manifest(self, place: Reference, manifest: Manifest) -> bool:
         return self._named(place.with_digest(manifest.digest)) == manifest.digest

@@ -5,13 +5,13 @@ blob in chunks", distribution-spec), and the rest is sent as the last chunk. The
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 from registry.client import Client
 from registry.commons import Commons
 from registry.copy import Fetch
 from registry.digest import Digest
-from registry.errors import RegistryError, ServerFailure, Unreachable
+from registry.errors import NotFound, RegistryError, ServerFailure, Unreachable
 from registry.manifest import Descriptor
 from registry.pipes import Piece, piped
 from registry.push import Upload
@@ -39,7 +39,9 @@ class Uploads:
         opens: Callable[[Reference, Descriptor], Upload | None] = self._commons.begin
         while self._client.has_blob(place, blob.digest) != blob.size:
             upload, start = self._kept(place, blob)
-            upload = upload or opens(place, blob)
+            if upload is None:
+                with takes_none(place.host):
+                    upload = opens(place, blob)
             if upload is None:  # it was mounted: to be looked at, and sent where it is not what it should be
                 opens = self._begin
                 continue
@@ -83,6 +85,11 @@ class Uploads:
                 body = _Heard(piped(pieces) if blob.size > start else pieces)
                 try:
                     self._client.finish_upload(upload, blob, body, start)
+                except NotFound as error:
+                    if body.failed:
+                        raise
+                    self._broken.pop(key, None)
+                    return ServerFailure(f"{upload.host} forgot the upload of blob {blob.digest}: {error}")
                 except RegistryError as error:
                     if body.failed or (isinstance(error, Unreachable) and not isinstance(error, ServerFailure)):
                         self._broken[key] = upload
@@ -97,6 +104,15 @@ class Uploads:
             raise
         self._broken.pop(key, None)
         return None
+
+
+@contextmanager
+def takes_none(host: str) -> Iterator[None]:
+    """What is pushed cannot be unknown: to be told so says nothing of the image, but that this is no place for it."""
+    try:
+        yield
+    except NotFound as error:
+        raise ServerFailure(f"{host} takes no images there: {error}") from error
 
 
 class _Heard:
