@@ -193,6 +193,8 @@ class Node:
             "clusterDomain": "cluster.local",
             "resolvConf": "",
             "serializeImagePulls": False,
+            # By default kubelet itself fails the pulls of a crowd: it begins 5 a second.
+            "registryPullQPS": 0,
             "maxPods": 250,
             "podLogsDir": f"{self.folder}/pod-logs",
             "volumePluginDir": f"{self.folder}/volume-plugins",

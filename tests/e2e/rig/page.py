@@ -37,6 +37,10 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
 
+    def written(self) -> str:
+        """The chapter."""
+        return f"## {self.title}\n\n{self.text}\n\n{_table(self.columns, self.rows)}"
+
 
 def story(told: str, parameters: Mapping[str, object]) -> str:
     """The row of a scenario that is told so: `{name}` is a parameter's value, and who names none has all at the end."""
@@ -50,7 +54,7 @@ def story(told: str, parameters: Mapping[str, object]) -> str:
 def page(scenarios: Iterable[Told], caller: str, image: str, tables: Iterable[Table] = ()) -> str:
     """The page of a run; `caller` calls the stages, `image` says how large ours is."""
     rows = [(one.story, one.outcome, f"{one.seconds:.0f}", str(one.requests)) for one in scenarios]
-    chapters = "".join(f"\n## {one.title}\n\n{one.text}\n\n{_table(one.columns, one.rows)}" for one in tables)
+    chapters = "".join(f"\n{one.written()}" for one in tables)
     return _HEAD.format(caller=caller, image=image) + _table(_COLUMNS, rows) + chapters
 
 
