@@ -18,12 +18,12 @@ from hooks.containers import (
     parse,
     upstream,
 )
-from hooks.facts import Groups, Observation, Settings
+from hooks.facts import Group, Groups, Observation, Settings
 from hooks.messages import Desired, RelatedRule
 from hooks.placement import windows
 from hooks.policy import DEFAULT, NAMESPACE_LABEL, POD_LABEL, Decision, ImagePolicies, NamespacePolicies, Policies
 from hooks.prefetch_rules import prefetches
-from hooks.resources import CLUSTER_POLICY, POD, POLICY, SERVICE_ACCOUNT
+from hooks.resources import CLUSTER_POLICY, DEPLOYMENT, POD, POLICY, SERVICE_ACCOUNT
 from hooks.rules import CACHE, IGNORE
 from hooks.terms import Terms
 from hooks.waiting import DIRECT, PROXIED, Patience, waited_for
@@ -33,6 +33,8 @@ from kube.types import API_VERSION, IMAGE_INVENTORY, Object, metadata
 __all__ = ["CACHE", "IGNORE", "MAX_USERS", "customize", "sync"]
 
 MAX_USERS = 20
+HOOKS = {"app.kubernetes.io/name": "kube-image-keeper", "app.kubernetes.io/component": "hooks"}
+"""The labels of the hooks' own Deployment."""
 _MAX_IMAGE = 512
 _MAX_MESSAGE = 300
 _MAX_SECRETS = 100
@@ -63,10 +65,13 @@ class _Reading:
 
 
 def customize(parent: Object) -> list[RelatedRule]:
-    """The namespace's pods, accounts, CachePolicies and templates that will make pods; all ClusterCachePolicies."""
+    """The namespace's pods, accounts, CachePolicies and templates that will make pods; all ClusterCachePolicies; the
+    hooks' own Deployment."""
     namespace = metadata(parent)["name"]
     own = [RelatedRule(resource, namespace) for resource in (POD, SERVICE_ACCOUNT, *TEMPLATES, POLICY)]
-    return [*own, RelatedRule(CLUSTER_POLICY)]
+    # While the hooks are away each event of a pod doubles the pause until a namespace is asked about again, up to 1,000
+    # seconds. That they are available again is an event too, for all namespaces.
+    return [*own, RelatedRule(CLUSTER_POLICY), RelatedRule(DEPLOYMENT, labels=HOOKS)]
 
 
 def sync(parent: Object, _children: Groups, seen: Observation) -> Desired:
@@ -79,7 +84,7 @@ def sync(parent: Object, _children: Groups, seen: Observation) -> Desired:
     namespace = metadata(parent)["name"]
     policies = Policies.read(seen.related[CLUSTER_POLICY.group].values(), seen.related[POLICY.group].values())
     reading = _Reading(policies.of(parent), seen.settings, Patience(seen.now))
-    for workload in workloads(seen.related):
+    for workload in workloads({**seen.related, DEPLOYMENT.group: _inside(namespace, seen.related[DEPLOYMENT.group])}):
         _read(workload, reading)
     split = parts.split([_entry(image, reading.uses[image]) for image in sorted(reading.uses)])
     count = {"parts": len(split)} if len(split) > 1 else {}
@@ -89,6 +94,10 @@ def sync(parent: Object, _children: Groups, seen: Observation) -> Desired:
         for number, images in enumerate(split, 1)
     ]
     return Desired(children=[*inventories, *_prefetches(namespace, seen)], resync_after=reading.patience.soonest)
+
+
+def _inside(namespace: str, found: Group) -> Group:
+    return {key: one for key, one in found.items() if metadata(one).get("namespace") == namespace}
 
 
 def _prefetches(namespace: str, seen: Observation) -> Iterator[Object]:

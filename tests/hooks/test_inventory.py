@@ -1,9 +1,11 @@
 """Stage 1 over generated namespaces: a set, whatever order and number its pods have."""
 
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -194,3 +196,22 @@ def test_a_pod_that_demands_windows_nodes_in_any_way_is_left_alone_as_admission_
         pod = pod_of("logs", "mcr.example/windows/servercore:1")
         (entry,) = inventory([{**pod, "spec": {**pod["spec"], **placed}}])["spec"]["images"]
         assert (entry["decision"], entry["rule"]) == ("Ignore", "Windows")
+
+
+def hooks_deployment() -> dict[str, Any]:
+    """As the manifests have it."""
+    documents = yaml.safe_load_all((Path(__file__).parents[2] / "metacontroller" / "hooks.yaml").read_text())
+    found: dict[str, Any] = next(one for one in documents if one["kind"] == "Deployment")
+    return found
+
+
+def test_the_hooks_own_deployment_wakes_every_namespace_and_counts_in_its_own_alone() -> None:
+    deployment = hooks_deployment()
+    rules = [rule.message() for rule in STAGE.customize(namespace("shop"))]
+    (wakes,) = (rule for rule in rules if "labelSelector" in rule)
+    assert (wakes["resource"], "namespace" in wakes) == ("deployments", False)
+    assert wakes["labelSelector"]["matchLabels"].items() <= deployment["metadata"]["labels"].items()
+    assert deployment["spec"]["minReadySeconds"] > 0, "it is available once nodes lead to it"
+    assert inventory([deployment]) == inventory([])
+    (found,) = inventory([deployment], namespace("kuik-system"))["spec"]["images"]
+    assert found["usedBy"] == ["Deployment/kuik-hooks"]
