@@ -11,6 +11,7 @@ from hooks.facts import Settings
 from hooks.messages import Unreadable
 from hooks.rewrite import everything_public
 from kube.types import IMAGE_CACHE, Key, Object, metadata
+from kuik.check.readable import unreadable
 from kuik.commands import options
 from kuik.commands.cluster import cluster, cluster_options, listed
 from kuik.commands.held import OTHERWISE, open_store
@@ -59,13 +60,15 @@ def check(
     opted out, private with a proven pull secret, and so on. Policies and Namespaces among the manifests count, beside
     those of the cluster.
 
-    Exits with 1 where one could not start, or where there is none.
+    Exits with 1 where one could not start, where one cannot be read, or where there is none.
     """
     watched = Watched(paths, sys.stdin.read)
     try:
         watched.load()
     except ManifestError as error:
         raise click.ClickException(str(error)) from error
+    for why in unreadable(watched.objects()):
+        raise click.ClickException(why)
     settings = Settings(plain_http=plain_http)
     wanted = frozenset(map(Platform.parse, platform))
     try:

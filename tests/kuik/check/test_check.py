@@ -152,3 +152,19 @@ def test_with_mirror_delivery_every_pod_is_served_and_private_images_are_not() -
         **served,
     }
     assert "" not in reasons(delivery="Webhook").values(), "there all of them are left alone"
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"template": {"spec": {"containers": "none"}}}, "spec.template.spec.containers is no list"),
+        ({"template": {"spec": {"containers": [{"name": "a"}]}}}, "spec.template.spec.containers[0].image is missing"),
+        (None, "spec is no object"),
+    ],
+)
+def test_a_workload_that_cannot_be_read_is_not_passed_over(store: Path, spec: Any, field: str) -> None:
+    """What is left out of a list of those that could not start would be taken for one that could."""
+    broken = {**deployment("shop", "broken", "a:1"), "spec": spec}
+    done = kuik("check", "-", "--store", store, stdin=written([deployment("shop", "web", "a:1"), broken]))
+    assert done.exit_code == 1
+    assert f"Deployment broken: {field}" in done.stderr
