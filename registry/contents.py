@@ -10,7 +10,7 @@ from registry.manifest import INDEX_TYPES, MANIFEST_TYPES, Descriptor, Manifest,
 
 MAX_DEPTH = 4
 """Indexes within indexes, the root included."""
-MAX_MANIFESTS = 1000
+MAX_MANIFESTS = 5000
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 
 Load = Callable[[Descriptor], Manifest | None]

@@ -2,11 +2,11 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from registry.contents import Contents, contents
 from registry.digest import Digest
@@ -14,6 +14,8 @@ from registry.errors import Corrupt, NotFound, RegistryError
 from registry.manifest import Descriptor, Manifest, Platform
 from registry.pipes import P, Passed
 from registry.reference import Reference
+
+T = TypeVar("T")
 
 Fetch = Callable[[int], AbstractContextManager[Iterable[bytes]]]
 """Opens a blob at the source, from that byte on."""
@@ -155,11 +157,11 @@ class _Copy:
 
     def _bring(self, parts: Contents, parallel: int) -> Contents:
         """Transfer what is missing, and set the name; gives what is there now."""
-        self._transfer(parts.blobs, parallel)
+        self._at_once(self._put, parts.blobs, parallel)
         whole = replace(parts, blobs=tuple(blob for blob in parts.blobs if blob not in self._elsewhere))
-        for manifest in whole.manifests:
-            self.go_on(manifest.digest)
-            self._target.put_manifest(self._reference, manifest)
+        self._at_once(self._put_manifest, [one for one in whole.manifests if not one.is_index], parallel)
+        for index in (one for one in whole.manifests if one.is_index):
+            self._put_manifest(index)
         self.go_on(whole.manifests[-1].digest)
         self._target.tag(self._reference, whole)
         return whole
@@ -195,9 +197,9 @@ class _Copy:
         self.count(len(manifest.raw))
         return manifest
 
-    def _transfer(self, blobs: tuple[Descriptor, ...], parallel: int) -> None:
+    def _at_once(self, put: Callable[[T], None], parts: Sequence[T], parallel: int) -> None:
         with ThreadPoolExecutor(max(1, parallel), thread_name_prefix="copy") as pool:
-            tasks = [pool.submit(self._put, blob) for blob in blobs]
+            tasks = [pool.submit(put, part) for part in parts]
             try:
                 for task in as_completed(tasks):
                     task.result()
@@ -216,6 +218,10 @@ class _Copy:
             if not blob.urls:
                 raise
             self._elsewhere.append(blob)
+
+    def _put_manifest(self, manifest: Manifest) -> None:
+        self.go_on(manifest.digest)
+        self._target.put_manifest(self._reference, manifest)
 
     def _platform_of(self, image: Manifest) -> tuple[Platform, ...]:
         """What a single image runs on, by its config; empty where that is no image's."""

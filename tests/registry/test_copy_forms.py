@@ -1,14 +1,24 @@
 """Images of uncommon forms, copied into a real registry: taken byte for byte, or refused with a clear word."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 
 from registry.client import Client
+from registry.contents import MAX_MANIFESTS, contents
 from registry.copy import copy
 from registry.digest import Digest
 from registry.errors import Corrupt, Unsupported
-from registry.manifest import DOCKER_SCHEMA_1, MAX_MANIFEST, OCI_MANIFEST
+from registry.manifest import (
+    DOCKER_SCHEMA_1,
+    MAX_MANIFEST,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Descriptor,
+    Manifest,
+    parse_manifest,
+)
 from registry.reference import Reference
 from registry.targets import RegistryTarget
 from registry.transport import HostSettings, Transport
@@ -76,3 +86,29 @@ def test_a_huge_manifest_is_refused_with_its_bound(upstream: Upstream, client: C
     reference = source.add(made, NAME)
     with pytest.raises((Corrupt, Unsupported), match=r"4194304|4 MiB|too large|bytes"):
         copy(reference, source, RegistryTarget(client, upstream.host))
+
+
+def an_index_of(count: int) -> tuple[Manifest, Callable[[Descriptor], Manifest]]:
+    """An index of so many small manifests, and what loads them."""
+    manifests: dict[Digest, Manifest] = {}
+    for number in range(count):
+        document = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "layers": [], "annotations": {"n": str(number)}}
+        config = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": str(Digest.of(b"{}")), "size": 2}
+        raw = json.dumps({**document, "config": config}).encode()
+        manifests[Digest.of(raw)] = parse_manifest(raw, OCI_MANIFEST)
+    entries = [
+        {"mediaType": OCI_MANIFEST, "digest": str(digest), "size": len(one.raw)} for digest, one in manifests.items()
+    ]
+    raw = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}).encode()
+    return parse_manifest(raw, OCI_INDEX), lambda descriptor: manifests[descriptor.digest]
+
+
+def test_an_index_of_thousands_of_manifests_is_taken_whole() -> None:
+    root, load = an_index_of(3000)
+    assert len(contents(root, frozenset(), load).manifests) == 3001
+
+
+def test_an_index_of_too_many_manifests_is_refused_with_its_bound() -> None:
+    root, load = an_index_of(MAX_MANIFESTS + 1)
+    with pytest.raises(Unsupported, match=f"more than {MAX_MANIFESTS} manifests"):
+        contents(root, frozenset(), load)
