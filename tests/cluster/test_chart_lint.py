@@ -1,6 +1,7 @@
 """What linters say of the chart, and why what they still say may stay."""
 
 import json
+import re
 import subprocess
 import sys
 from functools import cache
@@ -116,6 +117,68 @@ def test_no_value_takes_the_place_of_what_parts_know_one_another_by() -> None:
     levels = [worn[f"pod-security.kubernetes.io/{name}"] for name in ("enforce", "warn", "audit")]
     assert levels == ["privileged", "baseline", "privileged"]
     assert objects["PrometheusRule", "kuik"]["metadata"]["labels"]["team"] == "b"
+
+
+STORAGE = {
+    "volumes": {"storage": "Volume", "replicas": 3},
+    "shared": {"storage": "Shared", "replicas": 2},
+    "claim": {"storage": "Shared", "volume": {"existingClaim": "mine"}},
+    "s3": {"storage": "S3", "replicas": 2, "s3": {"bucket": "images"}},
+}
+PARTS = ("hooks", "proxy", "shield")
+
+
+@pytest.mark.parametrize("storage", STORAGE)
+@pytest.mark.parametrize("delivery", ["Webhook", "Mirror"])
+@pytest.mark.parametrize("more", [False, True])
+def test_options_go_together(storage: str, delivery: str, more: bool) -> None:
+    """Whatever is chosen: what selects pods finds some, monitors find their ports, and URLs name replicas."""
+    switched = {"enabled": more}
+    monitors = {"serviceMonitor": switched, "prometheusRule": switched, "dashboard": switched}
+    classes: Any = {name: {"priorityClassName": ""} for name in PARTS} if more else {}
+    done = template(
+        {
+            "registry": STORAGE[storage],
+            "imageCache": {"spec": {"delivery": delivery}},
+            "networkPolicies": switched,
+            "metrics": {"exposeProxies": more, **monitors},
+            "priorityQuota": {"create": not more},
+            **classes,
+        }
+    )
+    assert done.returncode == 0, done.stderr
+    objects = [one for one in yaml.load_all(done.stdout, Loader=Strict) if one]
+    running = [one for one in objects if one["kind"] in {"Deployment", "StatefulSet", "DaemonSet"}]
+    for one in objects:
+        wanted = _selected(one)
+        found = [each for each in running if wanted.items() <= each["spec"]["template"]["metadata"]["labels"].items()]
+        assert found or not wanted, f"{one['kind']} {one['metadata']['name']} selects nothing"
+        for endpoint in one["spec"].get("podMetricsEndpoints", ()) if "spec" in one else ():
+            assert endpoint["port"] in {port for each in found for port in _ports(each)}
+    replicas = {one["metadata"]["name"]: one["spec"].get("replicas") for one in running}
+    services = {one["metadata"]["name"] for one in objects if one["kind"] == "Service"}
+    named = re.findall(r"http://([a-z0-9-]+)-(\d+)\.([a-z0-9-]+)\.", done.stdout)
+    assert len(named) > 3
+    for name, number, service in named:
+        assert int(number) < replicas[name]
+        assert service in services
+    assert ("kuik.mirror" in done.stdout) == (delivery == "Mirror")
+    given = {one["metadata"]["name"]: one["spec"]["template"]["spec"].get("priorityClassName") for one in running}
+    assert given["kuik-proxy"] == (None if more else "system-node-critical")
+    assert given["kuik-hooks"] == (None if more else "system-cluster-critical")
+
+
+def _selected(obj: Any) -> dict[str, str]:
+    """The labels by which an object finds pods."""
+    spec = obj.get("spec", {})
+    if obj["kind"] == "Service":
+        return dict(spec["selector"])
+    monitor = obj["kind"] in {"PodDisruptionBudget", "PodMonitor"}
+    return dict(spec["selector"]["matchLabels"]) if monitor else {}
+
+
+def _ports(workload: Any) -> set[str]:
+    return {port["name"] for one in workload["spec"]["template"]["spec"]["containers"] for port in one.get("ports", ())}
 
 
 class Strict(yaml.SafeLoader):
