@@ -99,3 +99,15 @@ def test_what_is_not_there_is_found() -> None:
     assert refused(["nothing"]) == "no command nothing"
     assert not refused(words("policy plan --to policies/ -o markdown > plan.md  # all of it"))
     assert not _is_value("image.nothing")
+
+
+def test_the_workflow_for_pull_requests_can_be_taken_as_it_is() -> None:
+    page = (ROOT / "docs" / "policy-pull-requests.md").read_text()
+    (text,) = (one for one in re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL) if "jobs:" in one)
+    workflow = yaml.safe_load(text)
+    assert workflow[True]["pull_request"]["paths"] == ["policies/**"]  # YAML 1.1 reads `on` so
+    steps = workflow["jobs"]["plan"]["steps"]
+    typed_there = [line.strip() for step in steps for line in step.get("run", "").replace("\\\n", " ").splitlines()]
+    asked = [match[1] for line in typed_there if (match := re.search(r"python -m kuik (.*)", line))]
+    assert [one.split()[1] for one in asked] == ["test", "lint", "plan"]
+    assert [refused(words(one)) for one in asked] == ["", "", ""]
