@@ -21,6 +21,7 @@ from registry.transport import NO_RETRIES, HostSettings, Retries, Timeouts, Tran
 from tests.rig import faulty
 from tests.rig.faulty import Relay
 from tests.rig.images import BuiltImage, image
+from tests.rig.relay import Relay as Connections
 from tests.rig.upstream import Upstream
 
 CONTENT = bytes(range(256)) * 40_000
@@ -146,6 +147,29 @@ def test_a_source_that_breaks_off_is_gone_on_with(
     assert moved
     assert set(ranges) == {"bytes=3000000-"}
     assert copied.fetched_bytes == copied.size
+
+
+def test_a_target_that_breaks_off_is_gone_on_with(
+    upstream: Upstream, store: Upstream, moved: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = image("broken", layers=1, layer_size=24 << 20)
+    reference, relay = Reference.parse(upstream.push(built, "team/app", "1")), Connections(store.port)
+    into, cuts = Piped.into, [8 << 20, 16 << 20]
+
+    def cut(self: Piped, sock: socket.socket) -> None:
+        if cuts and sum(moved) > cuts[0]:
+            cuts.pop(0)
+            relay.cut()
+        into(self, sock)
+
+    monkeypatch.setattr(Piped, "into", cut)
+    retries = Retries(sleep=lambda _: relay.mend())
+    client = Client(Transport(lambda _: HostSettings(plain_http=True), retries=retries))
+    copied = copy(reference, client, target(client, f"127.0.0.1:{relay.port}", monkeypatch))
+    relay.close()
+    assert not cuts
+    assert copied.digest == built.digest
+    assert arrived(store, built)
 
 
 def test_without_splice_the_same_bytes_go_through_python(
