@@ -80,3 +80,26 @@ def test_a_pod_that_is_stuck_on_a_dead_proxy_is_rescued(kuik: Installed, pods: W
         assert pods.image("stuck") == "stuck:1"
     kuik.wait_until_ready()
     pods.delete("stuck")
+
+
+def test_a_pod_that_admission_never_saw_is_rescued(kuik: Installed, pods: Workloads) -> None:
+    """A pod was made while the webhook was away, upstream dead, its image cached: it is pointed to the proxy."""
+    upstream = kuik.cluster.upstreams["docker.io"]
+    upstream.push(runnable("unseen"), "library/unseen", "1")
+    pods.run("seen", "unseen:1", node="node-1")
+    pods.ready("seen")
+    kuik.cached("docker.io/library/unseen:1")
+    pods.delete("seen")
+    kuik.cluster.nodes[1].remove_images("/unseen")
+    try:
+        with kuik.scaled_to_nothing("deployment/kuik-hooks"):
+            upstream.stop()
+            pods.run("unseen", "unseen:1", node="node-1")
+            pods.wait_in_vain("unseen")
+            assert pods.image("unseen") == "unseen:1"
+        pods.ready("unseen", 120)
+        assert pods.image("unseen") == proxied("unseen:1")
+    finally:
+        upstream.start()
+    kuik.wait_until_ready()
+    pods.delete("unseen")
