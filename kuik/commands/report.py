@@ -39,8 +39,10 @@ def report_(store: Path | None, kubeconfig: str | None, context: str | None, out
     Exits with 0 where there is none, and with 1 where there is one, or where the report cannot be made.
     """
     if store is not None:
+        from kuik.local.savings import saved
+
         images = open_store(store).state.load()
-        found = report(images, uses_of(images))
+        found = report(images, uses_of(images), saved=saved(store))
     else:
         with cluster(kubeconfig, context, otherwise=OTHERWISE) as api:
             found = _of_cluster(api)
@@ -76,8 +78,7 @@ def _print(found: Report) -> None:
     click.echo(f"{found.cached} of {found.images} images are cached, {decimal(found.bytes)}; {found.failed} failed")
     alone = len({one.image for one in found.left_alone})
     click.echo(f"{found.workloads_at_risk} of {found.workloads} workloads are at risk; {alone} images are left alone")
-    if found.saved:
-        click.echo(saved_words(found.saved))
+    click.echo(saved_words(found.saved))
     if found.risks:
         click.echo()
         rows = ((one.workload, one.image, one.reason, one.message) for one in found.risks)

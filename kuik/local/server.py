@@ -18,11 +18,12 @@ from wsgiref.types import StartResponse, WSGIApplication
 from kuik import __version__
 from kuik.lifeline import follow
 from kuik.local.feed import Feed
+from kuik.local.savings import Counted
 from kuik.local.spool import open_spool
 from proxy.app import create_app
 from proxy.chain import Chain
 from proxy.patience import Patient
-from proxy.pulls import Pulls
+from proxy.pulls import Pulls, Several
 from proxy.server import Server
 from proxy.shield.app import create_app as create_shield_app
 from proxy.shield.asking import Asking
@@ -33,6 +34,7 @@ from proxy.sources.stored import Stored
 from registry.client import Client
 from registry.layout import Layout
 from registry.transport import host_settings
+from registry.watching import Watcher
 from telemetry import logs
 
 TOKEN = "KUIK_SHIELD_TOKEN"  # noqa: S105 - the name of the variable
@@ -53,8 +55,10 @@ class Serving:
     def app(self) -> WSGIApplication:
         """The two applications, told apart by the port that was asked."""
         layout = Layout(self.store)
-        shield = self._shield()
-        front = create_app(Chain(stores=(Stored(layout),), shields=(Patient(shield),)), recorder=Pulls())
+        counted = Counted(self.store).start()
+        shield = self._shield(counted)
+        chain = Chain(stores=(Stored(layout),), shields=(Patient(shield),))
+        front = create_app(chain, recorder=Several((counted, Pulls())))
         behind = create_shield_app(shield, os.environ[TOKEN])
         behind.add_url_rule(RELEASE, view_func=lambda: str(_release(shield.spool, layout)), methods=["POST"])
 
@@ -64,10 +68,10 @@ class Serving:
 
         return dispatch
 
-    def _shield(self) -> Shield:
+    def _shield(self, watcher: Watcher) -> Shield:
         agent = f"kuik/{__version__}"
         feed = Feed(self.feed)
-        asking = Asking(feed.settings, host_settings(self.plain_http), feed.pinned, agent)
+        asking = Asking(feed.settings, host_settings(self.plain_http), feed.pinned, agent, watcher=watcher)
         # There are no tenants here: all secrets serve whoever reaches this machine's proxy.
         remembered = Remembered(self.store / "state" / "tags.json").start()
         rules = replace(asking.rules(), mirrors=asking.mirrors(feed.mirror_keyring), remembered=remembered)

@@ -68,8 +68,10 @@ def report(
     )
 
 
-def saved_words(saved: Mapping[str, Any]) -> str:
-    """`status.saved` of an ImageCache as a sentence for people."""
+def saved_words(saved: Mapping[str, Any] | None) -> str:
+    """`status.saved` of an ImageCache as a sentence for people; None where nobody counted."""
+    if not saved:
+        return "what upstream was spared is not known: nothing was counted yet where images are served"
     size, pulls = (saved.get(name) for name in ("bytes", "pulls"))
     spared = f"{decimal(size) if isinstance(size, int) else 'unknown bytes'} and {pulls} pulls"
     return f"upstream was spared {spared} since {saved.get('since')}"

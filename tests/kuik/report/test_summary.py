@@ -42,3 +42,4 @@ def test_what_was_saved_is_told_as_the_status_says_it() -> None:
     assert made.document()["saved"] == saved
     assert saved_words(saved) == "upstream was spared 3.4 GB and 120 pulls since 2026-03-01T10:00:00Z"
     assert report([], {}).document()["saved"] is None
+    assert "is not known" in saved_words(None)
