@@ -316,8 +316,25 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         yield opened
 
 
+@pytest.fixture(scope="module")
+def real_shop(real_metacontroller: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    with running(tmp_path_factory.mktemp("release"), real=True) as release:
+        opened = Shop(release, tmp_path_factory.mktemp("git"))
+        opened.open()
+        yield opened
+
+
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_pull_request_does_what_its_plan_says(shop: Shop, name: str) -> None:
+    _does_what_its_plan_says(shop, name)
+
+
+@pytest.mark.parametrize("name", ["a workload opts out by its label", "images are there ahead of need", LASTING])
+def test_it_does_so_with_the_real_metacontroller(real_shop: Shop, name: str) -> None:
+    _does_what_its_plan_says(real_shop, name)
+
+
+def _does_what_its_plan_says(shop: Shop, name: str) -> None:
     change = CHANGES[name]
     before = shop.state(shop.rewritten())
     assert before.images.keys() >= {UNUSED}

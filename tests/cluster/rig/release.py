@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,12 +21,16 @@ from kube.types import Object
 from kuik.driver.controllers import load
 from kuik.driver.loop import Driver
 from kuik.driver.remote import Remote
+from tests.cluster.rig import metacontroller
 from tests.cluster.rig.control_plane import ControlPlane
+from tests.cluster.rig.counted import PARENTS, Counted
 from tests.cluster.rig.helm import CHART, NAMESPACE, ROOT, JobRunner, helm, metacontrollers_kinds
 from tests.cluster.rig.services import Services
 from tests.e2e.rig.driver import Hooks
 from tests.rig.processes import free_port, listening, stop, wait_until
 
+_RESYNC = 1  # second
+_CLOCK = 120.0
 _SERVED = {"kuik-hooks": ("hooks", "hooks"), "kuik-admission": ("admission", "admission")}
 """Services of the chart: the container and its port that each leads to."""
 
@@ -51,8 +56,10 @@ class Facts(http.server.BaseHTTPRequestHandler):
 class Release:
     """`running` installs the chart on a control plane that was started with the egress of `services`."""
 
-    def __init__(self, plane: ControlPlane, services: Services, facts: str) -> None:
+    def __init__(self, plane: ControlPlane, services: Services, facts: str, *, real: bool = False) -> None:
         self.plane = plane
+        self._real = real
+        self._counted: Counted | None = None
         self._services = services
         self._facts = facts
         self._ports: dict[tuple[str, str], int] = {}
@@ -68,10 +75,16 @@ class Release:
         hooks.stop()
         self.proxies(3, 3)
         self._start()
+        if self._real:
+            self._counted = Counted(self._ports["hooks", "hooks"]).start()
+            metacontroller.start(self.plane)
+            self.plane.kubectl("apply", "-f", "-", stdin=metacontroller.controllers(self._counted.url, _RESYNC))
         wait_until(self._has_certificate, "admission has its certificate", 30)
         self.settle()
 
     def stop(self) -> None:
+        if self._counted:
+            self._counted.stop()
         for process in self._processes.values():
             stop(process)
 
@@ -89,11 +102,49 @@ class Release:
         )
 
     def settle(self) -> None:
-        """Have the stages called, over HTTP as Metacontroller does, until the API server's objects are at rest."""
+        """Have the stages called, over HTTP as Metacontroller does or by itself, until the API server is at rest."""
+        if self._counted:
+            self._rest(self._counted)
+            return
         driver = Driver(self._remote, load(), Hooks(f"http://{self._at('hooks', 'hooks')}"), lambda: datetime.now(UTC))
         self._remote.look()
         while driver.settle():
             self._remote.look()
+
+    def _rest(self, counted: Counted) -> None:
+        """Rest is a round in which every parent was synced, the second time from what the first has left, and nothing
+        was written."""
+        until = time.monotonic() + _CLOCK
+        while time.monotonic() < until:
+            before = self._versions()
+            self._round(counted)
+            if self._versions() == before:
+                return
+        raise AssertionError(f"no rest in {_CLOCK:.0f} s: {self.plane.log('metacontroller')[-2000:]}")
+
+    def _round(self, counted: Counted) -> None:
+        before = counted.calls.copy()
+
+        def late() -> list[tuple[str, str]]:
+            return [one for one in self._parents() if counted.calls[one] < before[one] + 2]
+
+        wait_until(lambda: not late(), "every parent is synced", 60)
+
+    def _parents(self) -> list[tuple[str, str]]:
+        return [
+            (stage, one["metadata"]["name"])
+            for stage, kind in PARENTS.items()
+            for one in self.plane.api.list(kind.kind)
+            if not one["metadata"].get("deletionTimestamp")
+        ]
+
+    def _versions(self) -> dict[str, str]:
+        kinds = (*dict.fromkeys(kind.kind for kind in PARENTS.values()), "ImageInventory", "Job", "Pod")
+        return {
+            self.plane.api.path(one): str(one["metadata"]["resourceVersion"])
+            for kind in kinds
+            for one in self.plane.api.list(kind)
+        }
 
     def copied(self, sizes: Mapping[str, int]) -> None:
         """Let every copy Job end well, as its pod and kubelet would: each image has its size."""
@@ -182,8 +233,9 @@ class Release:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Release]:
-    """A control plane with the chart installed, and what the chart runs of hooks and admission."""
+def running(folder: Path, *, real: bool = False) -> Iterator[Release]:
+    """A control plane with the chart installed, and what the chart runs of hooks and admission; with `real` the real
+    Metacontroller calls them, else our driver does."""
     services = Services().start()
     facts = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Facts)
     threading.Thread(target=facts.serve_forever, daemon=True).start()
@@ -191,7 +243,7 @@ def running(folder: Path) -> Iterator[Release]:
     release: Release | None = None
     try:
         plane.start()
-        release = Release(plane, services, f"http://127.0.0.1:{facts.server_address[1]}")
+        release = Release(plane, services, f"http://127.0.0.1:{facts.server_address[1]}", real=real)
         release.install()
         yield release
     finally:
