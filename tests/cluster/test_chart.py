@@ -91,6 +91,9 @@ def release(cluster: ControlPlane, hooks: JobRunner) -> ControlPlane:
     without = run(cluster, "install", "kuik", str(CHART), "-n", NAMESPACE, "--create-namespace")
     assert "Metacontroller is not installed" in without.stderr
     assert "helm install metacontroller" in without.stderr
+    unchecked = ("--set", "metacontroller.check=false")
+    assert run(cluster, "install", "kuik", str(CHART), "-n", NAMESPACE, "--create-namespace", *unchecked).returncode
+    assert unchecked[1] not in without.stderr, "no advice that leads nowhere"
     metacontrollers_kinds(cluster)
     monitoring = ("ServiceMonitor", "PodMonitor", "PrometheusRule")
     kinds_that_take_anything(cluster, "monitoring.coreos.com/v1", *monitoring, scope="Namespaced")
