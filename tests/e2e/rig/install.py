@@ -116,12 +116,28 @@ class Installed:
     def _controllers(self) -> str:
         return "metacontroller" if metacontroller.binary() else "driver"
 
-    def wait_until_ready(self) -> None:
-        """All pods of kuik run and are ready, and the webhook is registered."""
+    def deliver(self, delivery: str) -> None:
+        """Upgrade to `delivery: Webhook` or `delivery: Mirror`, and return when pods' images come that way."""
+        spec = {**self.values()["imageCache"]["spec"], "delivery": delivery}
+        told = self.cluster.nodes[1].certificates
+        mirror = {"configPath": str(told), "containerdConfig": str(told.parent / "config.toml")}
+        self.helm("upgrade", "--wait", "--timeout=120s", imageCache={"spec": spec}, mirror=mirror)
+        if delivery == "Webhook":
+            self.wait_until_ready()
+            return
+        self.wait_until_rolled_out()
+        wait_until(lambda: not self.points_pods_to_the_proxies(), "new pods stay as they are", 60)
+
+    def wait_until_rolled_out(self) -> None:
+        """All pods of kuik run and are ready."""
         for kind in ("deployment", "daemonset", "statefulset"):
             names = self.kubectl("get", kind, "-n", NAMESPACE, "-o", "name").split()
             for name in names:
                 self.kubectl("rollout", "status", "-n", NAMESPACE, name, "--timeout=50s")
+
+    def wait_until_ready(self) -> None:
+        """All pods of kuik run and are ready, and the webhook is registered."""
+        self.wait_until_rolled_out()
         wait_until(self.points_pods_to_the_proxies, "new pods are pointed to the proxies", 60)
 
     def points_pods_to_the_proxies(self) -> bool:

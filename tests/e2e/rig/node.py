@@ -31,7 +31,7 @@ state = "/run/containerd-{name}"
   [plugins."io.containerd.cri.v1.images".pinned_images]
     sandbox = "{pause}"
   [plugins."io.containerd.cri.v1.images".registry]
-    config_path = "{folder}/certs.d"
+    config_path = "{certificates}"
 [plugins."io.containerd.cri.v1.runtime"]
   # runc may not change it without CAP_SYS_RESOURCE, which many containers of CI lack.
   restrict_oom_score_adj = true
@@ -67,14 +67,17 @@ class Node:
 
     @property
     def certificates(self) -> Path:
-        """The folder in which containerd looks for what it should know of a registry's host."""
-        return self.folder / "certs.d"
+        """The folder in which containerd looks for what it should know of a registry's host.
+
+        All nodes of a sandbox have the same, as they have one file system.
+        """
+        return self.folder.parent / "etc-containerd" / "certs.d"
 
     def start(self, *images: Path) -> Self:
         """Boot with these images (archives) loaded."""
         begun = time.monotonic()
         self.folder.mkdir(parents=True)
-        self.certificates.mkdir()
+        self.certificates.mkdir(parents=True, exist_ok=True)
         self.place = join(self.number, self.folder / "cni")
         self._start_containerd()
         for image in images:
@@ -146,7 +149,8 @@ class Node:
 
     def _start_containerd(self) -> None:
         config = self.folder / "containerd.toml"
-        config.write_text(_CONTAINERD.format(folder=self.folder, name=self.name, socket=self._socket, pause=PAUSE))
+        places = {"folder": self.folder, "certificates": self.certificates, "socket": self._socket}
+        config.write_text(_CONTAINERD.format(**places, name=self.name, pause=PAUSE))
         programs = cache() / "containerd2"
         path = f"PATH={programs}:/usr/sbin:/usr/bin:/sbin:/bin"
         self._run("containerd", "env", path, str(programs / "containerd"), "--config", str(config))
