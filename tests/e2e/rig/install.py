@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ from tests.rig.processes import wait_until
 
 ROOT = Path(__file__).parents[3]
 NAMESPACE = "kuik-system"
-_SCALED = ("deployment", "statefulset")
+CONTROLLERS, PROXIES = "controllers", "daemonset/kuik-proxy"
+PARTS = (CONTROLLERS, "deployment/kuik-hooks", "statefulset/kuik-shield", "statefulset/kuik-registry", PROXIES)
+"""All of kuik; CONTROLLERS are Metacontroller or our driver."""
 CHART = "charts/kube-image-keeper"
 HOOKS = f"http://kuik-hooks.{NAMESPACE}.svc.cluster.local:8080"
 
@@ -206,11 +208,26 @@ class Installed:
     @contextmanager
     def gone(self) -> Iterator[None]:
         """Nothing of kuik runs meanwhile, Metacontroller neither."""
-        self.stop_controllers()
-        every = [f"{kind}/{one['metadata']['name']}" for kind in _SCALED for one in self.get(kind, "-n", NAMESPACE)]
-        with self.without_proxies(), self.scaled_to_nothing(*every):
+        with ExitStack() as away:
+            for part in PARTS:
+                away.enter_context(self.without(part))
             yield
-        self.start_controllers()
+
+    @contextmanager
+    def without(self, part: str) -> Iterator[None]:
+        """One of PARTS does not run meanwhile."""
+        if part == PROXIES:
+            with self.without_proxies():
+                yield
+        elif part != CONTROLLERS:
+            with self.scaled_to_nothing(part):
+                yield
+        else:
+            self.stop_controllers()
+            try:
+                yield
+            finally:
+                self.start_controllers()
 
     @contextmanager
     def scaled_to_nothing(self, *names: str) -> Iterator[None]:

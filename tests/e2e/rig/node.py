@@ -1,8 +1,13 @@
 """One node: containerd, kubelet and kube-proxy in a network namespace; folders, sockets and cgroups are its own."""
 
+import contextlib
 import json
+import os
+import shutil
+import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -94,6 +99,25 @@ class Node:
             self.plane.end(self._process(part))
         leave(self.place)
 
+    def lose_power(self) -> None:
+        """Kill all that runs on the node, all at once; its disk stays, and what was in memory alone is gone."""
+        names = [self._process(part) for part in ("kubelet", "containerd", "kube-proxy")]
+        for pid in {*(self.plane.pid(name) for name in names), *self._shims(), *self._in_pods()}:
+            _kill(pid)
+        for name in names:
+            self.plane.end(name)
+        wait_until(lambda: not self._in_pods(), f"nothing runs on {self.name}", 30)
+        in_memory = [f"/run/containerd-{self.name}", f"/run/cni-{self.place.namespace}"]
+        _unmount_below(*in_memory, f"{self.folder}/kubelet")
+        for place in in_memory:
+            shutil.rmtree(place, ignore_errors=True)
+
+    def boot(self) -> None:
+        """Start what runs on a node by itself, and return; pods come back when they can."""
+        self._start_containerd()
+        self._start_kubelet()
+        self._start_kube_proxy()
+
     def ready(self) -> bool:
         """Whether the API server believes the node Ready."""
         code, text = self.plane.api.raw("GET", f"api/v1/nodes/{self.name}")
@@ -132,6 +156,15 @@ class Node:
     def log(self, part: str) -> str:
         """What kubelet, containerd or kube-proxy has said."""
         return self.plane.log(self._process(part))
+
+    def _shims(self) -> list[int]:
+        """The processes between containerd and its containers."""
+        return [pid for pid, command in _commands() if b"shim" in command and self._socket.encode() in command]
+
+    def _in_pods(self) -> list[int]:
+        group = f"{cgroup(self.folder.parent)}/{self.name}"
+        files = (file for place in hierarchies() for file in (place / group).rglob("cgroup.procs"))
+        return [int(word) for file in files for word in _words(file)]
 
     def _target(self, name: str) -> str:
         listed = self.ctr("images", "ls", f"name=={name}").splitlines()
@@ -229,6 +262,30 @@ class Node:
         config = self.folder / "kube-proxy.yaml"
         config.write_text(yaml.safe_dump(document))
         self._run("kube-proxy", program("kube-proxy"), f"--config={config}")
+
+
+def _commands() -> Iterator[tuple[int, bytes]]:
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            yield int(folder.name), (folder / "cmdline").read_bytes()
+
+
+def _words(file: Path) -> list[str]:
+    with contextlib.suppress(OSError):
+        return file.read_text().split()
+    return []
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _unmount_below(*places: str) -> None:
+    mounted = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for mount in reversed(mounted):
+        if any(mount.startswith(f"{place}/") for place in places):
+            subprocess.run(["umount", "--lazy", mount], check=True)
 
 
 def _inherit(group: Path) -> None:
