@@ -9,11 +9,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from wsgiref.types import WSGIApplication
 
+from proxy import names as naming
 from proxy.app import create_app
 from proxy.capabilities import KeyFiles, no_keys
 from proxy.chain import Chain
 from proxy.handover import Worker, listening
 from proxy.memory import keep_little
+from proxy.names import Names
 from proxy.savings import Reporter
 from proxy.server import THREADS, Server
 from proxy.settings import TIMEOUTS, read_token
@@ -50,20 +52,23 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--drain", type=float, default=DRAIN, metavar="SECONDS", help="how long pulls may go on after SIGTERM"
     )
+    naming.add_options(options)
     add_options(options, "127.0.0.1:7441")
     return options
 
 
-def build(options: argparse.Namespace, told: Telemetry) -> WSGIApplication:
+def build(options: argparse.Namespace, told: Telemetry, names: Names | None = None) -> WSGIApplication:
     """The application that the options describe; raises ValueError for a URL that is none, or credentials likewise."""
     shared = read_token(options.shield_token_file)
-    registries = [_remote("registry", url) for url in options.registry]
+    registries = [_remote("registry", url, names) for url in options.registry]
     registries = [replace(one, credentials=own_credentials(one.host, os.environ)) for one in registries]
-    shields = [replace(_remote("shield", url), token=shared, tells_freshness=True) for url in options.shield]
+    shields = [replace(_remote("shield", url, names), token=shared, tells_freshness=True) for url in options.shield]
     hosts = host_settings(options.plain_http)
     if options.registries:
         hosts = _registries(options.registries).hosts(hosts)
-    direct = Transport(hosts, timeouts=TIMEOUTS, retries=NO_RETRIES, watcher=told.upstream, pauses=Pauses())
+    direct = Transport(
+        hosts, timeouts=TIMEOUTS, retries=NO_RETRIES, watcher=told.upstream, pauses=Pauses(), addresses=names
+    )
     keys = KeyFiles(options.capability_keys) if options.capability_keys else no_keys
     chain = Chain(registries, shields, [Upstream(Client(direct))])
     servers = [one.server for one in (*registries, *shields)]
@@ -80,12 +85,12 @@ def _registries(file: Path) -> Registries:
     return read_registries(written)
 
 
-def _remote(name: str, url: str) -> Remote:
+def _remote(name: str, url: str, names: Names | None) -> Remote:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.path not in ("", "/"):
         raise ValueError(f"--{name} {url!r}: write it as http://host:port or https://host:port")
     settings = HostSettings(plain_http=parts.scheme == "http")
-    transport = Transport(lambda _host: settings, timeouts=TIMEOUTS, retries=NO_RETRIES)
+    transport = Transport(lambda _host: settings, timeouts=TIMEOUTS, retries=NO_RETRIES, addresses=names)
     return Remote(name, parts.netloc, transport)
 
 
@@ -101,10 +106,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser().error(str(error))
     told = of_options("proxy", options)
 
+    names = naming.of_options(options, [str(urlsplit(url).hostname) for url in (*options.registry, *options.shield)])
+
     def load() -> WSGIApplication:
         told.start()
-        Reporter(options.shield, read_token(options.shield_token_file), told.served).start()
-        return build(options, told)
+        if names:
+            names.start()
+        Reporter(options.shield, read_token(options.shield_token_file), told.served, names).start()
+        return build(options, told, names)
 
     settings = {"threads": options.threads, "graceful_timeout": int(options.drain), "worker_class": Worker}
     Server([f"fd://{number}" for number in sockets], load, **settings).tell(told.health).run()

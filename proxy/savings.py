@@ -5,7 +5,6 @@ nothing but a debug line comes of a failure.
 """
 
 import atexit
-import http.client
 import json
 import logging
 import os
@@ -14,9 +13,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
-from urllib.parse import urlsplit
 
+from registry.connections import Addresses
+from registry.errors import RegistryError
 from registry.rendezvous import ordered
+from registry.transport import NO_RETRIES, HostSettings, Timeouts, Transport
 
 SERVED = "/served"
 EVERY = 60.0
@@ -25,7 +26,7 @@ MOST = 2**63 - 1
 MAX_BODY = 1024
 
 _SOON = 5.0
-_TIMEOUT = 2.0
+_TIMEOUTS = Timeouts(2.0, 2.0)
 _PROCESS = 32
 _log = logging.getLogger("kuik.savings")
 
@@ -82,9 +83,11 @@ class Report:
 
 class Reporter:
     """Tells one of the shields (`http://host:port`) the totals that `served` gives; always the same one, which is asked
-    again when it was away: two would count twice."""
+    again when it was away: two would count twice. `addresses` finds it where the machine's resolver is not to."""
 
-    def __init__(self, shields: Sequence[str], token: str, served: Callable[[], Totals]) -> None:
+    def __init__(
+        self, shields: Sequence[str], token: str, served: Callable[[], Totals], addresses: Addresses | None = None
+    ) -> None:
         self._process = os.urandom(_PROCESS // 2).hex()
         self._shield = next(iter(ordered(shields, self._process)), "")
         self._token = token
@@ -92,6 +95,8 @@ class Reporter:
         self._begun = time.monotonic()
         self._told: Totals | None = None
         self._lock = threading.Lock()
+        plain = HostSettings(plain_http=self._shield.startswith("http://"))
+        self._transport = Transport(lambda _: plain, timeouts=_TIMEOUTS, retries=NO_RETRIES, addresses=addresses)
 
     def start(self) -> None:
         """Report from now on, and at the process's end; to be called in the process that serves."""
@@ -107,7 +112,7 @@ class Reporter:
                 return
             try:
                 status = self._post(Report(self._process, int(time.monotonic() - self._begun), totals))
-            except (OSError, http.client.HTTPException, ValueError) as error:
+            except RegistryError as error:
                 _log.debug("%s took no report: %s", self._shield, type(error).__name__)
                 return
             if status == 204:
@@ -123,15 +128,12 @@ class Reporter:
             time.sleep(EVERY)
 
     def _post(self, report: Report) -> int:
-        parts = urlsplit(self._shield)
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = kind(str(parts.hostname), parts.port, timeout=_TIMEOUT)
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
-        try:
-            connection.request("POST", SERVED, json.dumps(report.document()), headers)
-            return connection.getresponse().status
-        finally:
-            connection.close()
+        body = json.dumps(report.document()).encode()
+        host = self._shield.partition("://")[2]
+        response = self._transport.send("POST", host, SERVED, headers=headers, body=body)
+        response.discard()
+        return response.status
 
 
 def _number(document: Any, field: str) -> int:

@@ -9,13 +9,17 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.poolmanager import PoolManager, ProxyManager
 
+from registry.connections import Addresses, connected
 from registry.pipes import Piped
 from registry.timely import TimelyResponse
 
 
-def adapter(hosts: int, connections: int, patience: float) -> HTTPAdapter:
-    """Keeps so many connections to each of so many hosts; `patience` is how many seconds one may take no byte."""
-    return _Adapter(pools(patience), pool_connections=hosts, pool_maxsize=connections)
+def adapter(hosts: int, connections: int, patience: float, addresses: Addresses | None = None) -> HTTPAdapter:
+    """Keeps so many connections to each of so many hosts; `patience` is how many seconds one may take no byte.
+
+    `addresses` finds the hosts; without it this machine's resolver does.
+    """
+    return _Adapter(pools(patience, addresses), pool_connections=hosts, pool_maxsize=connections)
 
 
 class _Adapter(HTTPAdapter):
@@ -36,11 +40,14 @@ class _Adapter(HTTPAdapter):
         manager.pool_classes_by_scheme = dict(self._pools)
 
 
-def pools(patience: float) -> Mapping[str, type[HTTPConnectionPool]]:
+def pools(patience: float, addresses: Addresses | None = None) -> Mapping[str, type[HTTPConnectionPool]]:
     """By scheme, for a manager of pools that is made elsewhere."""
 
     class Plain(HTTPConnection):
         response_class = TimelyResponse
+
+        def _new_conn(self) -> socket.socket:
+            return connected(self, super()._new_conn, addresses)
 
         def endheaders(self, *arguments: Any, **more: Any) -> None:
             super().endheaders(*arguments, **more)
@@ -54,6 +61,9 @@ def pools(patience: float) -> Mapping[str, type[HTTPConnectionPool]]:
 
     class Secure(HTTPSConnection):
         response_class = TimelyResponse
+
+        def _new_conn(self) -> socket.socket:
+            return connected(self, super()._new_conn, addresses)
 
         def endheaders(self, *arguments: Any, **more: Any) -> None:
             super().endheaders(*arguments, **more)

@@ -18,6 +18,7 @@ from requests.utils import get_environ_proxies
 
 from registry.address import MAX_REDIRECTS, REDIRECTS, Address, endpoint, named, redirected, travelling
 from registry.authorization import Authorization, TokenQuestion
+from registry.connections import Addresses
 from registry.credentials import Credentials
 from registry.egress import bypassed
 from registry.errors import RateLimited, RegistryError, ServerFailure, TLSFailure
@@ -92,7 +93,8 @@ class Transport:
     """Connections to all registries; threads share one. `settings` is asked for each host, so it may change.
 
     With `pauses` a registry that said 429 is not asked before the time it named; until then RateLimited is raised.
-    `watcher` is told of every request that goes out; all of them have `headers`.
+    `watcher` is told of every request that goes out; all of them have `headers`. `addresses` finds hosts, of registries
+    and egress proxies alike, where this machine's resolver is not to.
     """
 
     def __init__(  # noqa: PLR0913  all are optional
@@ -105,6 +107,7 @@ class Transport:
         pauses: Pauses | None = None,
         watcher: Watcher | None = None,
         headers: Mapping[str, str] | None = None,
+        addresses: Addresses | None = None,
     ) -> None:
         self._settings = settings
         self._timeouts = timeouts
@@ -112,7 +115,7 @@ class Transport:
         self._pauses = pauses
         self._watcher = watcher
         self._always = {"User-Agent": user_agent, "Accept": "*/*", "Accept-Encoding": "identity", **(headers or {})}
-        self._adapter = adapter(_HOSTS, CONNECTIONS, timeouts.read)
+        self._adapter = adapter(_HOSTS, CONNECTIONS, timeouts.read, addresses)
         self._authorization = Authorization(self._ask, self._is_plain, Tokens())
 
     def send(  # noqa: PLR0913  one request has this many parts; all but three are optional

@@ -7,7 +7,9 @@ from pathlib import Path
 from wsgiref.types import WSGIApplication
 
 from kube.client import Api
+from proxy import names as naming
 from proxy.health import Heard
+from proxy.names import Names
 from proxy.server import THREADS, Server
 from proxy.settings import quantity, read_token
 from proxy.shield.app import create_app
@@ -51,14 +53,15 @@ def parser() -> argparse.ArgumentParser:
     )
     account.add_argument("--kubeconfig", metavar="FILE", help="likewise, outside of a cluster")
     options.add_argument("--threads", type=int, default=THREADS)
+    naming.add_options(options)
     add_options(options, "127.0.0.1:7442")
     return options
 
 
-def build(options: argparse.Namespace, shared: str, told: Telemetry) -> WSGIApplication:
+def build(options: argparse.Namespace, shared: str, told: Telemetry, names: Names | None = None) -> WSGIApplication:
     """The application that the options describe."""
     api = _api(options)
-    asking = _asking(options, told, api)
+    asking = _asking(options, told, api, names)
     rules, opened, size = asking.rules(), None, options.spool_size
     if options.freshness is not None:
         rules = replace(rules, freshness=lambda: options.freshness)
@@ -79,14 +82,14 @@ def _api(options: argparse.Namespace) -> Api | None:
     return Api.from_kubeconfig(options.kubeconfig) if options.kubeconfig else None
 
 
-def _asking(options: argparse.Namespace, told: Telemetry, api: Api | None) -> Asking:
+def _asking(options: argparse.Namespace, told: Telemetry, api: Api | None, names: Names | None) -> Asking:
     """How registries are asked; begins to watch what the cluster says of that."""
     base = host_settings(options.plain_http)
     if api is None:
-        return Asking(base=base, watcher=told.upstream)
+        return Asking(base=base, watcher=told.upstream, addresses=names)
     following = Following(api).start()
     told.health.check("settings", Heard(lambda: following.synced, "the ImageCache's defaults count").check)
-    return Asking(following.settings, base, following.pinned, watcher=told.upstream)
+    return Asking(following.settings, base, following.pinned, watcher=told.upstream, addresses=names)
 
 
 def _opened(api: Api, asking: Asking, spool: Spool, folder: Path, told: Telemetry) -> Opened:
@@ -107,10 +110,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser().error("the shield needs a token: --token-file FILE or the variable KUIK_TOKEN")
     binds = options.listen or ["127.0.0.1:7440"]
     told = of_options("shield", options)
+    names = naming.of_options(options)
 
     def load() -> WSGIApplication:
         told.start()
-        return build(options, shared, told)
+        if names:
+            names.start()
+        return build(options, shared, told, names)
 
     Server(binds, load, threads=options.threads).tell(told.health).run()
 

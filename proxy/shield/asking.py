@@ -9,6 +9,7 @@ from proxy.shield.naming import Pinned, nothing_pinned
 from proxy.shield.origin import Rules
 from proxy.shield.settings import Settings
 from proxy.shield.upstreams import MirrorKeyring, Mirrors, no_mirror_credentials
+from registry.connections import Addresses
 from registry.hosts import HostSettings, host_settings
 from registry.pauses import Pauses
 from registry.transport import Retries, Timeouts, Transport
@@ -25,6 +26,7 @@ class Asking:
     user_agent: str = "kuik"
     pauses: Pauses = field(default_factory=Pauses)
     watcher: Watcher | None = None
+    addresses: Addresses | None = None
 
     def transport(self, timeouts: Timeouts = TIMEOUTS, retries: Retries = Retries(attempts=2)) -> Transport:  # noqa: B008
         """Connections to the registries themselves, or by other time-outs to mirrors."""
@@ -35,6 +37,7 @@ class Asking:
             user_agent=self.user_agent,
             pauses=self.pauses,
             watcher=self.watcher,
+            addresses=self.addresses,
         )
 
     def mirrors(self, keyring: MirrorKeyring = no_mirror_credentials) -> Mirrors:

@@ -43,6 +43,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "amounts": {"proxy": {"resources": {"requests": {"cpu": 0.5, "memory": "1.5Gi"}, "limits": {"cpu": "250m"}}}},
     "a long interval": {"metrics": {"serviceMonitor": {"interval": "1m30s"}}},
     "policies": {"networkPolicies": {"enabled": True, "nodes": ["10.0.0.0/16", "fd00::/8"]}},
+    "another domain": {"clusterDNS": {"domain": "k8s.example", "addresses": ["10.233.0.3", "fd00::a"]}},
     "monitoring": {"metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}}},
     "as part of another chart": {"global": {"anything": 1}},
 }
@@ -82,6 +83,12 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "digest": ({"image": {"digest": "latest"}}, "image.digest", "does not match"),
     "surge of nothing": ({"proxy": {"maxSurge": "0%"}}, "proxy.maxSurge", "does not match"),
     "a node's address": ({"networkPolicies": {"nodes": ["10.0.0.1"]}}, "networkPolicies.nodes.0", "does not match"),
+    "a DNS that is a name": (
+        {"clusterDNS": {"addresses": ["dns.example"]}},
+        "clusterDNS.addresses.0",
+        "does not match",
+    ),
+    "a domain with a dot at its end": ({"clusterDNS": {"domain": "c.local."}}, "clusterDNS.domain", "does not match"),
     "an endpoint": ({"registry": {"s3": {"endpoint": "minio:9000"}}}, "registry.s3.endpoint", "does not match"),
     "a path": ({"mirror": {"configPath": "certs.d"}}, "mirror.configPath", "does not match"),
     "resources": ({"proxy": {"resources": {"request": {}}}}, "proxy.resources", "'request' was unexpected"),

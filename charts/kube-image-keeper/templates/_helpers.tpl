@@ -95,11 +95,11 @@ kuik-registry{{ if ne .Values.registry.storage "Volume" }}-{{ .Values.registry.s
 {{ join " " $names }}
 {{- end }}
 
-{{/* URLs with spaces between: each replica has a name, so that all ask the same one for the same thing. */}}
+{{/* URLs with spaces between: each replica has a Service, so that all ask the same one for the same thing. */}}
 {{- define "kuik.writerURLs" -}}
 {{- $urls := list -}}
 {{- range $name := splitList " " (include "kuik.volumes" .) -}}
-{{- $urls = append $urls (printf "http://%s.kuik-registry.%s.svc:5001" $name $.Release.Namespace) -}}
+{{- $urls = append $urls (printf "http://%s.%s.svc:5001" $name $.Release.Namespace) -}}
 {{- end -}}
 {{ join " " $urls }}
 {{- end }}
@@ -108,7 +108,7 @@ kuik-registry{{ if ne .Values.registry.storage "Volume" }}-{{ .Values.registry.s
 {{- $urls := list -}}
 {{- $set := ternary "kuik-registry" "kuik-registry-reader" (eq .Values.registry.storage "Volume") -}}
 {{- range $number := until (int .Values.registry.replicas) -}}
-{{- $urls = append $urls (printf "http://%s-%d.%s.%s.svc:5000" $set $number $set $.Release.Namespace) -}}
+{{- $urls = append $urls (printf "http://%s-%d.%s.svc:5000" $set $number $.Release.Namespace) -}}
 {{- end -}}
 {{ join " " $urls }}
 {{- end }}
@@ -116,9 +116,40 @@ kuik-registry{{ if ne .Values.registry.storage "Volume" }}-{{ .Values.registry.s
 {{- define "kuik.shieldURLs" -}}
 {{- $urls := list -}}
 {{- range $number := until (int .Values.shield.replicas) -}}
-{{- $urls = append $urls (printf "http://kuik-shield-%d.kuik-shield.%s.svc:7440" $number $.Release.Namespace) -}}
+{{- $urls = append $urls (printf "http://kuik-shield-%d.%s.svc:7440" $number $.Release.Namespace) -}}
 {{- end -}}
 {{ join " " $urls }}
+{{- end }}
+
+{{/* A replica's own Service, whose address outlives its pods: node proxies know it while the cluster's DNS is down. It
+     leads to one that is not ready, too: callers find out by themselves who answers. (list $ "component" "pod" ports) */}}
+{{- define "kuik.replica" -}}
+{{- $root := index . 0 -}}
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: {{ index . 2 }}
+  namespace: {{ $root.Release.Namespace }}
+  labels:
+    {{- include "kuik.labels" (list $root (index . 1)) | nindent 4 }}
+spec:
+  publishNotReadyAddresses: true
+  selector:
+    {{- include "kuik.selector" (list $root (index . 1)) | nindent 4 }}
+    statefulset.kubernetes.io/pod-name: {{ index . 2 }}
+  ports:
+    {{- range $name, $port := index . 3 }}
+    - {name: {{ $name }}, port: {{ $port }}, targetPort: {{ $name }}}
+    {{- end }}
+{{- end }}
+
+{{/* How a pod that has the node's resolver finds what is in the cluster. */}}
+{{- define "kuik.namesInside" -}}
+- --cluster-domain={{ .Values.clusterDNS.domain }}
+{{- range .Values.clusterDNS.addresses }}
+- --cluster-dns={{ . }}
+{{- end }}
 {{- end }}
 
 {{/* Whether containerd asks the node proxy by itself. */}}
