@@ -187,6 +187,51 @@ def test_whatever_is_rendered_is_taken_strictly(release: ControlPlane, shape: st
     assert len(said.splitlines()) == len(objects)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_replica_that_is_asked_has_an_address_that_lasts(shape: str) -> None:
+    """A Service of its own, with the port, that leads to that pod of its StatefulSet alone, ready or not."""
+    objects = rendered("--namespace", "elsewhere", values=SHAPES[shape])
+    urls = set(re.findall(r"http://([a-z0-9-]+)\.elsewhere\.svc:(\d+)", yaml.safe_dump_all(objects)))
+    asked = {name for name, _ in urls}
+    assert len(asked) >= 3
+    assert not re.findall(r"http://[^.\s]+\.[^.\s]+\.elsewhere\.svc", yaml.safe_dump_all(objects))
+    services = {one["metadata"]["name"]: one["spec"] for one in objects if one["kind"] == "Service"}
+    pods = {
+        f"{one['metadata']['name']}-{number}": one["spec"]["template"]
+        for one in objects
+        if one["kind"] == "StatefulSet"
+        for number in range(one["spec"]["replicas"])
+    }
+    for name, port in urls:
+        (target,) = (one["targetPort"] for one in services[name]["ports"] if one["port"] == int(port))
+        ports = [one for container in pods[name]["spec"]["containers"] for one in container.get("ports", ())]
+        assert {"name": target, "containerPort": int(port)} in ports
+        labels = pods[name]["metadata"]["labels"] | {"statefulset.kubernetes.io/pod-name": name}
+        assert services[name]["selector"].items() <= labels.items()
+        assert services[name]["selector"]["statefulset.kubernetes.io/pod-name"] == name
+        assert services[name]["publishNotReadyAddresses"] is True
+        assert "clusterIP" not in services[name]
+    stale = {name for name in services if re.search(r"-\d+$", name)} - pods.keys()
+    assert stale == set()
+
+
+def test_who_asks_registries_finds_them_as_its_node_does() -> None:
+    values = {"clusterDNS": {"domain": "k8s.example", "addresses": ["10.0.0.3", "fd00::a"]}}
+    objects = {one["metadata"]["name"]: one for one in rendered(values=values) if "template" in one.get("spec", {})}
+    for name in ("kuik-proxy", "kuik-shield"):
+        pod = objects[name]["spec"]["template"]["spec"]
+        assert pod["dnsPolicy"] == "Default"
+        (container,) = pod["containers"]
+        found = [one for one in container["args"] if one.startswith("--cluster-")]
+        assert found == ["--cluster-domain=k8s.example", "--cluster-dns=10.0.0.3", "--cluster-dns=fd00::a"]
+        assert "KUIK_NAMESPACE" in {one["name"] for one in container["env"]}
+    assert objects["kuik-proxy"]["spec"]["template"]["spec"]["enableServiceLinks"] is True
+    # Others ask the cluster alone.
+    others = [one for name, one in objects.items() if name not in ("kuik-proxy", "kuik-shield")]
+    assert len(others) >= 2
+    assert {one["spec"]["template"]["spec"].get("dnsPolicy", "ClusterFirst") for one in others} == {"ClusterFirst"}
+
+
 def test_an_upgrade_keeps_volumes_secrets_images_and_kinds(
     release: ControlPlane, hooks: JobRunner, tmp_path: Path
 ) -> None:

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -38,13 +40,13 @@ class Cluster:
     def start(self) -> Self:
         begun = time.monotonic()
         self.authority = Authority(self.folder / "authority")
-        make_bridge(*(address for _, address in UPSTREAMS.values()))
+        make_bridge(names.OUTSIDE, names.MACHINE, *(address for _, address in UPSTREAMS.values()))
         admin = self.authority.issue("kube-apiserver", group="system:masters")
         nodes = ForNodes(CONTROL_PLANE, [f"node-{number}" for number in range(1, _MOST_NODES + 1)], *admin)
         self.plane = ControlPlane(self.folder / "control-plane", nodes=nodes).start()
         # What asks by TLS in the sandbox trusts the sandbox's authority alone.
         names.put(self.authority.bundle, Path("/etc/ssl/certs/ca-certificates.crt"))
-        names.serve(self.plane, self.folder / "dns", dict(UPSTREAMS.values()))
+        names.serve(self.plane, self._names, dict(UPSTREAMS.values()))
         for name, (host, address) in UPSTREAMS.items():
             known = Known(host, address, self.authority.bundle, *self.authority.issue(host))
             account = (USER, PASSWORD) if name == PRIVATE else ("", "")
@@ -55,9 +57,23 @@ class Cluster:
 
     def node(self, number: int, *images: Path) -> Node:
         """Boot node `number` with these images loaded."""
-        node = Node(number, self.plane, self.folder / f"node-{number}", self.authority.bundle)
+        resolvers = names.node_s(self._names)
+        node = Node(number, self.plane, self.folder / f"node-{number}", self.authority.bundle, resolvers)
         self.nodes[number] = node.start(self.folder / "pause.tar", *images)
         return node
+
+    @contextmanager
+    def without_dns(self) -> Iterator[None]:
+        """The cluster's DNS is dead meanwhile; what is outside is found as before."""
+        names.stop(self.plane)
+        try:
+            yield
+        finally:
+            names.start_again(self.plane, self._names)
+
+    @property
+    def _names(self) -> Path:
+        return self.folder / "dns"
 
     def helm(self, *words: str) -> str:
         """What helm prints; fails with its own words."""

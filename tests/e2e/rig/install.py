@@ -187,6 +187,20 @@ class Installed:
             check=False,
         )
 
+    def restart(self, *components: str) -> None:
+        """End all pods of these parts of kuik at once, and return when all new ones are ready."""
+        label = f"app.kubernetes.io/component in ({','.join(components)})"
+        before = self.get("pods", "-n", NAMESPACE, "-l", label)
+        self.kubectl("delete", "pods", "-n", NAMESPACE, "-l", label, "--grace-period=1")
+        gone = {one["metadata"]["uid"] for one in before}
+
+        def new_ones() -> bool:
+            now = self.get("pods", "-n", NAMESPACE, "-l", label)
+            return len(now) == len(before) and not gone & {one["metadata"]["uid"] for one in now}
+
+        wait_until(new_ones, f"{components} are made anew", 60)
+        self.wait_until_rolled_out()
+
     def node(self, number: int) -> None:
         """Have node `number`, with kuik's own image on it and a proxy that is ready."""
         if number not in self.cluster.nodes:

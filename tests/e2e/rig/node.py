@@ -16,7 +16,8 @@ import yaml
 
 from tests.cluster.rig.api import Object
 from tests.cluster.rig.control_plane import ControlPlane
-from tests.e2e.rig.network import CONTROL_PLANE, Place, join, leave
+from tests.e2e.rig.names import CLUSTER_DNS
+from tests.e2e.rig.network import Place, join, leave
 from tests.e2e.rig.sandbox import cgroup, hierarchies
 from tests.rig.built import cache, program
 from tests.rig.processes import wait_until
@@ -62,7 +63,9 @@ class Node:
     folder: Path
     authority: Path
     """The CA (PEM) of who may ask kubelet, as `kubectl logs` does through the API server."""
-    dns: str = CONTROL_PLANE
+    resolvers: Path
+    """The file of resolvers (resolv.conf) of pods that have their node's."""
+    dns: str = CLUSTER_DNS
     place: Place = field(init=False)
     seconds: float = 0.0
 
@@ -228,7 +231,7 @@ class Node:
             "failCgroupV1": False,
             "clusterDNS": [self.dns],
             "clusterDomain": "cluster.local",
-            "resolvConf": "",
+            "resolvConf": str(self.resolvers),
             "serializeImagePulls": False,
             # By default kubelet itself fails the pulls of a crowd: it begins 5 a second.
             "registryPullQPS": 0,
