@@ -47,6 +47,7 @@ def test_kuik_is_upgraded_while_pods_pull(kuik: Installed, running: dict[str, tu
     """`helm upgrade` while 50 pods pull for longer than what leaves waits for them: no pull fails, nothing restarts."""
     crowd = Crowd(kuik.cluster, "node-1", pods=_PODS, images=_PODS, size=_SIZE, name="replaced")
     crowd.push()
+    before = kuik.revision()
     kuik.helm("upgrade", "--wait", "--timeout=240s", proxy=_DRAIN)
     wait_until(lambda: not _leaving(kuik), "the former release is gone", 240)
     with slow(kuik.cluster.upstreams["docker.io"]) as upstream:
@@ -60,6 +61,7 @@ def test_kuik_is_upgraded_while_pods_pull(kuik: Installed, running: dict[str, tu
     assert not arrival.failed()
     assert {name: now for name, now in _others(kuik).items() if name in running} == running
     crowd.leave("replaced")
+    kuik.roll_back(before)
     kuik.wait_until_ready()
 
 

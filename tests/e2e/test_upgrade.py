@@ -1,6 +1,7 @@
-"""An upgrade replaces every part of kuik while pods pull."""
+"""An upgrade, and the way back from it, replace every part of kuik while pods pull."""
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,9 +11,9 @@ from tests.e2e.rig.install import NAMESPACE, Installed
 from tests.e2e.rig.workload import Workloads
 
 
-@pytest.mark.timeout(600)
-def test_an_upgrade_breaks_no_pull(kuik: Installed, pods: Workloads) -> None:
-    """`helm upgrade` replaces every part while pods pull: no pull fails, and all that was cached is there."""
+@pytest.mark.timeout(900)
+def test_an_upgrade_and_its_rollback_break_no_pull(kuik: Installed, pods: Workloads) -> None:
+    """`helm upgrade`, then `helm rollback`, replace every part while pods pull: no pull fails, and nothing is lost."""
     upstream = kuik.cluster.upstreams["docker.io"]
     for name in ("stays", "pulled"):
         upstream.push(runnable(f"upgraded-{name}"), f"library/upgraded-{name}", "1")
@@ -22,27 +23,33 @@ def test_an_upgrade_breaks_no_pull(kuik: Installed, pods: Workloads) -> None:
         pods.ready(name)
         kuik.cached(f"docker.io/library/upgraded-{name}:1")
     pods.delete("pulled")
-    cached, running, parts = _cached(kuik), pods.running(), _parts(kuik)
-    with ThreadPoolExecutor(1) as beside:
-        upgrade = beside.submit(
-            kuik.helm, "upgrade", "--wait", "--timeout=240s", podAnnotations={"kuik.rig/is": "next"}
-        )
-        pulls = 0
-        while not upgrade.done():
-            _pulls(kuik, pods, f"during-{pulls}")
-            pulls += 1
-        upgrade.result()
-    kuik.wait_until_ready()
-    assert pulls
-    assert not _parts(kuik) & parts, "every part is a new one"
-    assert cached.items() <= _cached(kuik).items(), "no image was lost, or copied anew"
-    assert running.items() <= pods.running().items(), "nothing was restarted"
+    before = kuik.revision()
+    next_one = {"podAnnotations": {"kuik.rig/is": "next"}}
+    _replaced(kuik, pods, "upgraded", lambda: kuik.helm("upgrade", "--wait", "--timeout=240s", **next_one))
+    _replaced(kuik, pods, "rolled-back", lambda: kuik.roll_back(before))
     upstream.stop()
     try:
         _pulls(kuik, pods, "after")
     finally:
         upstream.start()
     pods.delete("stays")
+
+
+def _replaced(kuik: Installed, pods: Workloads, name: str, change: Callable[[], object]) -> None:
+    """Pods pull one after another as long as the change lasts, which makes every part anew."""
+    cached, running, parts = _cached(kuik), pods.running(), _parts(kuik)
+    with ThreadPoolExecutor(1) as beside:
+        changing = beside.submit(change)
+        pulls = 0
+        while not changing.done():
+            _pulls(kuik, pods, f"{name}-{pulls}")
+            pulls += 1
+        changing.result()
+    kuik.wait_until_ready()
+    assert pulls
+    assert not _parts(kuik) & parts, "every part is a new one"
+    assert cached.items() <= _cached(kuik).items(), "no image was lost, or copied anew"
+    assert running.items() <= pods.running().items(), "nothing was restarted"
 
 
 def _pulls(kuik: Installed, pods: Workloads, name: str) -> None:

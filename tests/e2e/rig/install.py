@@ -82,6 +82,14 @@ class Installed:
         given.write_text(json.dumps(self.values() | values))
         return self.cluster.helm(verb, "kuik", str(ROOT / CHART), "-n", NAMESPACE, f"--values={given}", *words)
 
+    def revision(self) -> str:
+        """The number of the release that is installed."""
+        return str(json.loads(self.cluster.helm("status", "kuik", "-n", NAMESPACE, "-o", "json"))["version"])
+
+    def roll_back(self, revision: str) -> None:
+        """Install again what a revision was, and return when it runs."""
+        self.cluster.helm("rollback", "kuik", revision, "-n", NAMESPACE, "--wait", "--timeout=240s")
+
     def values(self) -> dict[str, Any]:
         """What a user gives here: the image by its name on the nodes, and the authority of the registries."""
         authority = self.cluster.authority.bundle.read_text()
