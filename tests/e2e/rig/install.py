@@ -169,10 +169,11 @@ class Installed:
         return str(found()[0]["metadata"]["name"])
 
     def proven(self, image: str) -> None:
-        """Return once the status of an image's CachedImage names who may have it."""
+        """Return once the status of a private image's CachedImage names a secret that opens it."""
 
         def is_proven() -> bool:
-            return any(one.get("status", {}).get("access") for one in self.get("ci") if one["spec"]["image"] == image)
+            found = (one.get("status", {}).get("access", {}) for one in self.get("ci") if one["spec"]["image"] == image)
+            return any(access.get("secrets") for access in found)
 
         wait_until(is_proven, f"it is known who may have {image}", 60)
 
