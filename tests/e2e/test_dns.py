@@ -19,7 +19,7 @@ _SECRET: dict[str, Any] = {"imagePullSecrets": [{"name": "pull"}]}
 
 @dataclass
 class Cached:
-    """What has run here once and is cached, and is on no node any more."""
+    """Images that are in use and cached, and on no node any more."""
 
     kuik: Installed
     public: Workloads
@@ -27,6 +27,8 @@ class Cached:
 
     def start(self) -> None:
         """Pods of both images start while no registry is up, through the proxy."""
+        points = self.kuik.points_pods_to_the_proxies
+        wait_until(lambda: points("nameless:1"), "pods are pointed to the proxies", 90)
         upstreams = self.kuik.cluster.upstreams.values()
         for upstream in upstreams:
             upstream.stop()
@@ -60,17 +62,16 @@ def cached(kuik: Installed) -> Iterator[Cached]:
     kuik.kubectl("create", "namespace", "nameless")
     account = (f"--docker-server={PRIVATE}", f"--docker-username={USER}", f"--docker-password={PASSWORD}")
     kuik.kubectl("create", "secret", "docker-registry", "pull", "-n", "nameless", *account)
-    public.run("once", "nameless:1", node="node-1")
-    team.run("once", _OURS, node="node-1", **_SECRET)
+    public.run("nameless", "nameless:1", node="node-1")
+    team.run("nameless", _OURS, node="node-1", **_SECRET)
     for workloads in (public, team):
-        workloads.ready("once")
+        workloads.ready("nameless")
     kuik.cached("docker.io/library/nameless:1")
     kuik.cached(_OURS)
     kuik.proven(_OURS)
-    for workloads in (public, team):
-        workloads.delete("once")
     kuik.cluster.nodes[1].remove_images("/nameless")
     yield Cached(kuik, public, team)
+    public.delete("nameless")
     kuik.kubectl("delete", "namespace", "nameless", "--wait=false")
 
 

@@ -150,11 +150,11 @@ class Installed:
         self.wait_until_rolled_out()
         wait_until(self.points_pods_to_the_proxies, "new pods are pointed to the proxies", 60)
 
-    def points_pods_to_the_proxies(self) -> bool:
+    def points_pods_to_the_proxies(self, image: str = "asked:1") -> bool:
         """Whether a pod that is created now would be pulled through the proxy, as a dry run tells."""
-        asked = json.dumps(pod("default", "asked", "asked:1"))
+        asked = json.dumps(pod("default", "asked", image))
         told = json.loads(self.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=asked))
-        return image_of(told) == proxied("asked:1")
+        return image_of(told) == proxied(image)
 
     def cached(self, image: str, seconds: float = 60) -> str:
         """The name of an image's CachedImage once that is Cached."""
