@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from hooks.__main__ import _wants_events
 from hooks.app import create_app
 from hooks.facts import Context, Known, Settings
+from hooks.inventory import HOOKS
 from hooks.observe import InvalidSetting, Observer
 from hooks.stages import STAGES
 from kube.client import Api
@@ -51,8 +52,8 @@ def test_customize_names_the_namespace_of_a_decorators_parent(client: FlaskClien
         "relatedResources"
     ]
     assert {"apiVersion": "v1", "resource": "pods", "namespace": "shop"} in rules
-    everywhere = [rule["resource"] for rule in rules if rule.get("namespace") != "shop"]
-    assert everywhere == ["clustercachepolicies"]
+    everywhere = {rule["resource"]: rule.get("labelSelector") for rule in rules if rule.get("namespace") != "shop"}
+    assert everywhere == {"clustercachepolicies": None, "deployments": {"matchLabels": HOOKS}}
 
 
 def test_a_related_kind_that_is_missing_is_an_error_and_no_empty_answer(client: FlaskClient) -> None:
