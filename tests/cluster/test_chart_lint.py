@@ -57,6 +57,17 @@ def test_kube_score_finds_nothing_that_has_no_reason(shape: str) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_a_busy_node_is_no_reason_to_kill(shape: str) -> None:
+    """Whatever is asked whether it lives may be silent for two minutes, as where a hundred pods start at once."""
+    for one in rendered(values=SHAPES[shape]):
+        pod = one.get("spec", {}).get("template", {}).get("spec", {})
+        for container in (*pod.get("containers", ()), *pod.get("initContainers", ())):
+            if probe := container.get("livenessProbe"):
+                assert probe["periodSeconds"] * probe.get("failureThreshold", 3) >= 120, container["name"]
+                assert probe.get("timeoutSeconds", 1) >= 5, container["name"]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_helm_finds_nothing(shape: str) -> None:
     command = [program("helm"), "lint", "--strict", str(CHART), "-f", "-"]
     done = subprocess.run(command, input=json.dumps(SHAPES[shape]), capture_output=True, text=True, check=False)
