@@ -51,13 +51,15 @@ def _story(item: pytest.Item) -> str:
     if not isinstance(item, pytest.Function):
         return ""
     told = (item.function.__doc__ or "").strip()
-    return story(told, item.callspec.params if hasattr(item, "callspec") else {})
+    return story(told, item.callspec.params if hasattr(item, "callspec") else {}) if told else ""
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Write the page, where a run is to that has tried everything."""
-    chosen = bool(session.config.option.keyword) or len(session.config.args) > 1
-    if os.environ.get("KUIK_WRITE_PAGES") and _told and not chosen:
+    options = session.config.option
+    chosen = bool(options.keyword or options.deselect) or len(session.config.args) > 1
+    ended = exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}
+    if os.environ.get("KUIK_WRITE_PAGES") and _told and ended and not chosen:
         caller = "Metacontroller" if metacontroller.binary() else "our own driver, in Metacontroller's place"
         _PAGE.write_text(page(_told, caller, os.environ["KUIK_E2E_SIZE"], _tables))
 
